@@ -1,0 +1,133 @@
+"""Batches from images that live on the device as bytes; the training order and the shifts are a function of the seed.
+
+The whole plan of an epoch (which image comes when, and how far it is shifted) is drawn on the CPU from the run's seed
+and the epoch's number. So it is the same on every device, and a resumed run needs to know only how many steps it has
+done to go on exactly as if it had never stopped.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+from torch.nn import functional
+
+Batch = tuple[Float[Tensor, "batch channels height width"], Int[Tensor, " batch"]]
+
+
+def to_unit(images: UInt8[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels height width"]:
+    """Bytes to single precision in [0, 1], as the released code feeds them."""
+    return images.float().mul_(1 / 255)
+
+
+def epoch_plan(count: int, shift: int, seed: int, epoch: int) -> tuple[Int[Tensor, " count"], Int[Tensor, "count 2"]]:
+    """Order of the images in one epoch and the corner (row, column) of each image's window, 0 to 2 * shift."""
+    state = np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0]
+    generator = torch.Generator().manual_seed(int(state >> np.uint64(1)))
+    order = torch.randperm(count, generator=generator)
+    corners = torch.randint(0, 2 * shift + 1, (count, 2), generator=generator)
+    return order, corners
+
+
+class TrainBatches:
+    """Endlessly repeatable epochs of shuffled, randomly shifted training batches.
+
+    The last incomplete batch of an epoch is left out, so that all batches have one shape; the order is new in every
+    epoch, so no image is left out for good.
+
+    Args:
+        images: training images, unpadded.
+        labels: their classes.
+        batch_size: images per optimiser step over all ranks together.
+        pad: zero pixels added on every side.
+        shift: largest random shift in each direction.
+        seed: decides order and shifts.
+        device: where images live.
+        limit: use only this many batches per epoch.
+        repeat: yield the first `repeat` batches of epoch 0, unshifted order, again and again (overfitting on purpose).
+        rank: this process's share of every batch is every `world`-th image from `rank`.
+        world: number of processes.
+    """
+
+    def __init__(
+        self,
+        images: UInt8[Tensor, "count channels height width"],
+        labels: Int[Tensor, " count"],
+        *,
+        batch_size: int,
+        pad: int,
+        shift: int,
+        seed: int,
+        device: torch.device,
+        limit: int | None = None,
+        repeat: int | None = None,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        height, width = images.shape[2:]
+        padded = functional.pad(images, [pad + shift] * 4).to(device)
+        size = (height + 2 * pad, width + 2 * pad)
+        self.windows = padded.unfold(2, size[0], 1).unfold(3, size[1], 1)
+        self.labels = labels.to(device)
+        self.batch_size, self.shift, self.seed, self.device = batch_size, shift, seed, device
+        self.repeat, self.rank, self.world = repeat, rank, world
+        batches = len(labels) // batch_size
+        self.length = min(value for value in (batches, limit, repeat) if value is not None)
+        self.done = 0
+
+    def __len__(self) -> int:
+        """Batches in one epoch."""
+        return self.length
+
+    def __iter__(self) -> Iterator[Batch]:
+        """The rest of the epoch in which `done` batches of the run stand."""
+        epoch, first = divmod(self.done, self.length)
+        order, corners = epoch_plan(len(self.labels), self.shift, self.seed, 0 if self.repeat else epoch)
+        order, corners = order.to(self.device), corners.to(self.device)
+        for batch in range(first, self.length):
+            part = slice(batch * self.batch_size + self.rank, (batch + 1) * self.batch_size, self.world)
+            index, corner = order[part], corners[part]
+            self.done += 1
+            yield to_unit(self.windows[index, :, corner[:, 0], corner[:, 1]]), self.labels[index]
+
+    def state_dict(self) -> dict[str, Any]:
+        """How many batches the run has taken so far."""
+        return {"done": self.done}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on after `state["done"]` batches."""
+        self.done = state["done"]
+
+
+class EvalBatches:
+    """Images in their own order, padded, not shifted."""
+
+    def __init__(
+        self,
+        images: UInt8[Tensor, "count channels height width"],
+        labels: Int[Tensor, " count"],
+        *,
+        batch_size: int,
+        pad: int,
+        device: torch.device,
+        limit: int | None = None,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.images, self.labels = images[rank::world].to(device), labels[rank::world].to(device)
+        self.batch_size, self.pad = batch_size, pad
+        batches = -(-len(self.labels) // batch_size)
+        self.length = batches if limit is None else min(limit, batches)
+
+    def __len__(self) -> int:
+        """Batches in one pass."""
+        return self.length
+
+    def __iter__(self) -> Iterator[Batch]:
+        """All images once; the last batch may be shorter."""
+        for batch in range(self.length):
+            part = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
+            images = self.images[part]
+            yield to_unit(functional.pad(images, [self.pad] * 4) if self.pad else images), self.labels[part]

@@ -1,0 +1,132 @@
+"""Training, validation and test images of a run.
+
+Validation images come out of the official training images; the official test images are never re-split. Which images
+are drawn depends on `data.split_seed` alone, never on a run's seed, so that all runs of a study see the same split.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Int64, UInt8
+from torch import Tensor
+
+from capsbench.config import Data, Split
+from capsbench.data.datasets import Dataset, load_dataset
+from capsbench.errors import CapsbenchError
+
+# Each draw has its own stream, so that one does not change with the other's size.
+VALIDATION_STREAM, SUBSET_STREAM, CLASS_STREAM = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Splits:
+    """What a run learns from, is selected by and is tested on; pixels 0..255, labels index `classes`."""
+
+    train_images: UInt8[Tensor, "train channels height width"]
+    train_labels: Int64[Tensor, "train"]
+    validation_images: UInt8[Tensor, "validation channels height width"]
+    validation_labels: Int64[Tensor, "validation"]
+    test_images: UInt8[Tensor, "test channels height width"]
+    test_labels: Int64[Tensor, "test"]
+    classes: tuple[str, ...]
+
+
+def load_splits(cfg: Data) -> Splits:
+    """Load the data set and split it as `data` says; nothing is padded or shifted here.
+
+    Raises:
+        CapsbenchError: files are missing or damaged, or the split asks for images that there are not.
+    """
+    return split(load_dataset(cfg), cfg)
+
+
+def split(dataset: Dataset, cfg: Data) -> Splits:
+    """Take the validation images, then the training subset, out of the official training images.
+
+    Raises:
+        CapsbenchError: `data.validation_images`, `data.train_images` or `data.split_seed` is impossible.
+    """
+    train, validation = split_indices(dataset.train_labels, len(dataset.classes), cfg)
+    return Splits(
+        train_images=dataset.train_images[train],
+        train_labels=dataset.train_labels[train],
+        validation_images=dataset.train_images[validation],
+        validation_labels=dataset.train_labels[validation],
+        test_images=dataset.test_images,
+        test_labels=dataset.test_labels,
+        classes=dataset.classes,
+    )
+
+
+def split_indices(
+    labels: Int64[Tensor, "images"], classes: int, cfg: Data
+) -> tuple[Int64[Tensor, "train"], Int64[Tensor, "validation"]]:
+    """Which official training images are trained on and which validate, both in the official order.
+
+    `data.split=random` draws the validation images from all classes together (not stratified: class shares vary by
+    chance). `data.split=official` takes the first ones, as `--validate` of the released code of Sabour et al. 2017 does
+    with 10,000. `data.train_images` then draws a subset with equally many images of each class (give or take one); for
+    one split, a smaller subset is part of every larger one.
+
+    Args:
+        labels: of the official training images.
+        classes: number of classes.
+        cfg: the `data` group.
+
+    Raises:
+        CapsbenchError: `data.validation_images`, `data.train_images` or `data.split_seed` is impossible.
+    """
+    images, held_out = len(labels), cfg.validation_images
+    if not 0 <= held_out < images:
+        raise CapsbenchError(
+            f"data.validation_images={held_out}: expected 0 to {images - 1:,}, "
+            f"since they come out of the {images:,} official training images of {cfg.name}"
+        )
+    if cfg.split_seed < 0:
+        raise CapsbenchError(f"data.split_seed={cfg.split_seed}: expected 0 or more")
+    order = shuffled(images, cfg.split_seed, VALIDATION_STREAM) if cfg.split is Split.random else np.arange(images)
+    validation, train = np.sort(order[:held_out]), np.sort(order[held_out:])
+    if cfg.train_images is not None:
+        kept = balanced_subset(labels.numpy()[train], classes, cfg.train_images, cfg.split_seed)
+        train = train[kept]
+    return torch.from_numpy(train), torch.from_numpy(validation)
+
+
+def balanced_subset(
+    labels: Int64[np.ndarray, "images"], classes: int, size: int, seed: int
+) -> Int64[np.ndarray, "subset"]:
+    """Positions, ascending, of `size` images with equally many of each class, give or take one.
+
+    Each class has its images in a drawn order; the subset takes the first of every class, then the second of every
+    class, and so on, which makes subsets of different sizes nested.
+
+    Raises:
+        CapsbenchError: `data.train_images` is below the number of classes or above what the rarest class allows.
+    """
+    counts = np.bincount(labels, minlength=classes)
+    most = int(counts.min()) * classes
+    if not classes <= size <= most:
+        expected = f"{classes} to {most:,}" if most else "null"
+        raise CapsbenchError(
+            f"data.train_images={size}: expected {expected} (a class-balanced subset; the rarest class has "
+            f"{counts.min():,} images left to train on), or null for all {len(labels):,}"
+        )
+    order = shuffled(len(labels), seed, SUBSET_STREAM)
+    turn = np.empty(classes, dtype=np.int64)
+    turn[shuffled(classes, seed, CLASS_STREAM)] = np.arange(classes)
+    rank = np.empty(len(labels), dtype=np.int64)
+    for label in range(classes):
+        members = order[labels[order] == label]
+        rank[members] = np.arange(len(members))
+    return np.sort(np.lexsort((turn[labels], rank))[:size])
+
+
+def shuffled(count: int, seed: int, stream: int) -> Int64[np.ndarray, "count"]:
+    """The numbers below `count` in a drawn order, the same on every machine and under every version of NumPy.
+
+    NumPy promises the raw words of PCG64 for ever, but `Generator.permutation` may change; so the numbers are sorted
+    by raw words.
+    """
+    words = np.random.PCG64(np.random.SeedSequence([seed, stream])).random_raw(count)
+    return np.argsort(words, kind="stable")

@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from capsbench.data.datasets import Dataset
+from capsbench.data.show import contact_sheet, describe
+
+
+def dataset(channels: int) -> Dataset:
+    """Class c has pixels of value 20 * (c + 1), in the first channel only; three classes, the last one rare."""
+    labels = torch.tensor([0, 1, 2] + [0, 1] * 20)
+    images = torch.zeros(len(labels), channels, 14, 14, dtype=torch.uint8)
+    images[:, 0] = (20 * (labels + 1)).to(torch.uint8)[:, None, None]
+    return Dataset("toy", images, labels, images[:5], labels[:5], ("ant", "bee", "caterpillar"))
+
+
+def test_describe_counts_each_class():
+    lines = describe(dataset(1)).splitlines()
+    assert lines[0] == "toy: 3 classes, grey images of 14 x 14 pixels"
+    assert [line.split() for line in lines[1:]] == [
+        ["class", "training", "test"],
+        ["ant", "21", "2"],
+        ["bee", "21", "2"],
+        ["caterpillar", "1", "1"],
+        ["all", "43", "5"],
+    ]
+    assert "RGB images" in describe(dataset(3)).splitlines()[0]
+
+
+@pytest.mark.parametrize(("channels", "colours"), [(1, [(20,) * 3, (40,) * 3, (60,) * 3]),
+                                                   (3, [(20, 0, 0), (40, 0, 0), (60, 0, 0)])])  # fmt: skip
+def test_a_row_shows_its_class_only(tmp_path, channels, colours):
+    path = contact_sheet(dataset(channels), tmp_path / "new" / "sheet.png")
+    with Image.open(path) as picture:
+        pixels = np.array(picture.convert("RGB"))
+    bottom = 0
+    # 16 training images and the two test images; the rare class has one of each. 14 x 14 pixels, four times as large.
+    for colour, pictures in zip(colours, (18, 18, 2), strict=True):
+        widths = (pixels == colour).all(-1).sum(1)
+        # A grey of the letters' edges may be a class's grey, but never all along a picture.
+        rows = np.flatnonzero(widths >= 56)
+        assert rows.tolist() == list(range(rows[0], rows[0] + 56))
+        assert np.abs(widths[rows] - 56 * pictures).max() < 5
+        assert rows[0] > bottom
+        bottom = rows[-1]
+
+
+def test_real_digits_make_a_readable_sheet(mnist, tmp_path):
+    with Image.open(contact_sheet(mnist, tmp_path / "mnist.png")) as picture:
+        pixels = np.array(picture.convert("L"))
+    assert 500 < pixels.shape[0] < 1000
+    assert 800 < pixels.shape[1] < 2000
+    first_zero = mnist.train_images[1, 0].numpy()
+    rows, columns = np.nonzero(pixels == 0)
+    cell = pixels[rows.min() : rows.min() + 56, columns.min() : columns.min() + 56]
+    np.testing.assert_array_equal(cell[::2, ::2], first_zero)
