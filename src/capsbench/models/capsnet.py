@@ -1,0 +1,114 @@
+"""CapsNet (Sabour, Frosst, Hinton 2017, "Dynamic routing between capsules").
+
+Letters: B batch, I input capsules, J classes, D and E pose dimensions of primary and class capsules.
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from capsbench import config_models as keys
+from capsbench.capsules.decoder import Decoder
+from capsbench.capsules.primary import PrimaryCapsules
+from capsbench.capsules.routing.dynamic import dynamic_routing
+from capsbench.capsules.votes import FactoredVotes
+from capsbench.errors import CapsbenchError
+from capsbench.models.output import Output
+
+
+class CapsNet(nn.Module):
+    """Convolution, primary capsules, class capsules with routing, and a decoder.
+
+    Parameter counts on 28x28 grey images with 10 classes are the paper's: 8,215,728 with the decoder
+    and 6,804,384 without it, each 160 fewer without the class capsules' bias.
+    """
+
+    def __init__(self, cfg: keys.CapsNet, channels: int, size: int, classes: int) -> None:
+        super().__init__()
+        self.cfg = cfg
+        stem_size = size - cfg.stem_kernel + 1
+        primary_size = (stem_size - cfg.primary_kernel) // cfg.primary_stride + 1
+        if stem_size < cfg.primary_kernel:
+            raise CapsbenchError(
+                f"images of {size}x{size} are too small for model.stem_kernel={cfg.stem_kernel} and "
+                f"model.primary_kernel={cfg.primary_kernel}: {cfg.stem_kernel + cfg.primary_kernel - 1} pixels are needed"
+            )
+        self.primary_shape = (cfg.primary_types, primary_size, primary_size)
+        inputs = cfg.primary_types * primary_size**2
+        scale = 1 / cfg.primary_types if cfg.primary_scale is keys.PrimaryScale.inverse_types else 1.0
+        self.stem = nn.Conv2d(channels, cfg.stem_channels, cfg.stem_kernel)
+        self.primary = PrimaryCapsules(
+            cfg.stem_channels,
+            cfg.primary_types,
+            cfg.primary_dim,
+            cfg.primary_kernel,
+            cfg.primary_stride,
+            scale=scale,
+            squash_kind=cfg.squash,
+        )
+        self.transforms_JDIE = nn.Parameter(torch.empty(classes, cfg.primary_dim, inputs, cfg.class_dim))
+        self.bias_JE = nn.Parameter(torch.zeros(classes, cfg.class_dim)) if cfg.bias else None
+        self.decoder = (
+            Decoder(classes, cfg.class_dim, cfg.decoder_hidden, (channels, size, size)) if cfg.reconstruction else None
+        )
+        initialize(self, cfg.initialization)
+
+    def forward(
+        self,
+        images: Float[Tensor, "batch channels height width"],
+        labels: Int[Tensor, " batch"] | None = None,
+        *,
+        with_routing: bool = False,
+    ) -> Output:
+        """Class capsules and the reconstruction from one of them.
+
+        Args:
+            images: pixels in [0, 1].
+            labels: class whose capsule the decoder sees (the true class during training, as in the paper);
+                None: the longest capsule.
+            with_routing: also return coupling coefficients and primary capsule lengths.
+        """
+        primary_BID = self.primary(functional.relu(self.stem(images)))
+        routed = dynamic_routing(
+            FactoredVotes(primary_BID, self.transforms_JDIE),
+            self.bias_JE,
+            iterations=self.cfg.routing.iterations,
+            gradient=self.cfg.routing.gradient,
+            leaky=self.cfg.routing.leaky,
+            squash_kind=self.cfg.squash,
+            with_coupling=with_routing,
+        )
+        reconstruction = None
+        if self.decoder is not None:
+            chosen = routed.activations.argmax(dim=1) if labels is None else labels
+            reconstruction = self.decoder(routed.poses, chosen)
+        lengths = torch.linalg.vector_norm(primary_BID, dim=-1) if with_routing else None
+        return Output(routed.activations, routed.poses, reconstruction, routed.coupling, lengths)
+
+
+def initialize(model: CapsNet, kind: keys.Initialization) -> None:
+    """Draw initial weights.
+
+    `official` follows the released code: truncated normals of standard deviation 0.05 (stem) and 0.1 (everything else),
+    cut at two standard deviations, and biases of 0.1. `torch` keeps PyTorch's defaults for convolutions and the decoder
+    and draws the transformation matrices from 0.01 N(0, 1), as most ports do.
+    """
+    if kind is keys.Initialization.torch:
+        nn.init.normal_(model.transforms_JDIE, std=0.01)
+        return
+    _truncated_normal(model.stem.weight, 0.05)
+    _truncated_normal(model.primary.conv.weight, 0.1)
+    _truncated_normal(model.transforms_JDIE, 0.1)
+    biases = [model.stem.bias, model.primary.bias, model.bias_JE]
+    for layer in model.decoder.layers if model.decoder is not None else ():
+        if isinstance(layer, nn.Linear):
+            _truncated_normal(layer.weight, 0.1)
+            biases.append(layer.bias)
+    for bias in biases:
+        if bias is not None:
+            nn.init.constant_(bias, 0.1)
+
+
+def _truncated_normal(weight: Tensor, std: float) -> None:
+    nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
