@@ -1,0 +1,56 @@
+"""The Hydra application behind `capsbench train`: one run, or with `-m` several.
+
+`python -m capsbench.app key=value ...` is the same as `capsbench train key=value ...`; that is how Lightning starts the
+other processes of a run on several devices, and how a study starts its trials. Nothing heavy is imported before the
+configuration is composed.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from capsbench.compose import explain, register_schema, shipped, typed
+from capsbench.errors import CapsbenchError
+
+
+def task(cfg: DictConfig) -> None:
+    """Run one composed configuration."""
+    config = typed(cfg)
+    from capsbench.training.summary import run_line
+    from capsbench.training.train import run
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    result = run(config)
+    if int(os.environ.get("LOCAL_RANK", "0")) == 0:
+        print(run_line(result))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Hand the arguments to Hydra.
+
+    Raises:
+        CapsbenchError: for an unknown key, a wrong value or an impossible combination.
+    """
+    register_schema()
+    # Hydra then raises its errors instead of printing them, so that they can be said in this package's words.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    # Lightning starts further ranks by running argv[0] with these arguments again.
+    sys.argv = [__file__, *(sys.argv[1:] if arguments is None else arguments)]
+    application = hydra.main(version_base="1.3", config_path=str(shipped("conf")), config_name="config")(task)
+    try:
+        application()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise CapsbenchError(explain(error)) from error
+
+
+if __name__ == "__main__":
+    from capsbench.cli import reporting_errors
+
+    with reporting_errors():
+        main()

@@ -1,0 +1,216 @@
+"""The command line: parse and call, nothing else. Heavy imports happen inside a command."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from capsbench.errors import CapsbenchError
+
+if TYPE_CHECKING:
+    from capsbench.studies.plan import Planned
+    from capsbench.sweep_file import Sweep
+
+DESCRIPTION = """\
+Train capsule networks and convolutional networks under one protocol, many times over, and report what differs.
+
+  capsbench train model=capsnet seed=3       train and evaluate one run (Hydra overrides; -m for several)
+  capsbench sweep quick                      run all arms and seeds of sweeps/quick.yaml, then report
+  capsbench report quick                     tables and figures of what has run so far
+"""
+EPILOG = "The same command again continues what was stopped and skips what is done. Exit status: 0 done, 1 a run failed, 2 a mistake in the command or its files, 130 interrupted."
+MISTAKE, INTERRUPTED = 2, 130
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    with reporting_errors():
+        arguments = sys.argv[1:]
+        # Hydra reads a run's arguments itself: flags, overrides and completion are its own.
+        if arguments[:1] == ["train"]:
+            from capsbench.app import main as train
+
+            train(arguments[1:])
+            return
+        parsed = parser().parse_args(arguments)
+        sys.exit(parsed.command(parsed))
+
+
+@contextmanager
+def reporting_errors() -> Iterator[None]:
+    """A user's mistake becomes a message and an exit status; anything else keeps its traceback."""
+    try:
+        yield
+    except CapsbenchError as error:
+        print(f"capsbench: {error}", file=sys.stderr)
+        sys.exit(MISTAKE)
+    except KeyboardInterrupt:
+        print("capsbench: interrupted; the same command goes on from here", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of a pipe (head, less) has gone; nothing is wrong.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    top = argparse.ArgumentParser(
+        "capsbench", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    top.add_argument("--version", action="store_true", help="print the version and stop")
+    top.set_defaults(command=_no_command)
+    commands = top.add_subparsers(title="commands", metavar="COMMAND")
+
+    commands.add_parser("train", help="train and evaluate one run, or several with -m", add_help=False)
+
+    sweep = commands.add_parser("sweep", help="run every arm and seed of a sweep file, then report")
+    sweep.add_argument("name", help="a file of sweeps/ without .yaml, or a path to your own")
+    sweep.add_argument("overrides", nargs="*", help="key=value for every run")
+    sweep.add_argument("--preset", help="a smaller or larger form that the sweep file offers")
+    sweep.add_argument("--dry-run", action="store_true", help="show the runs and their states, start none")
+    sweep.add_argument("--retry-failed", action="store_true", help="try runs that failed once more")
+    sweep.add_argument("--no-report", action="store_true", help="do not write the report at the end")
+    sweep.set_defaults(command=_sweep)
+
+    status = commands.add_parser("status", help="what of a sweep is done, running, failed, left")
+    status.add_argument("name")
+    status.add_argument("overrides", nargs="*")
+    status.add_argument("--preset")
+    status.set_defaults(command=_status)
+
+    report = commands.add_parser("report", help="write tables, figures and index.html of a sweep")
+    report.add_argument("name")
+    report.add_argument("overrides", nargs="*")
+    report.add_argument("--preset")
+    report.add_argument("--out", type=Path, help="folder for the report (default: report/NAME)")
+    report.set_defaults(command=_report)
+
+    sync = commands.add_parser("sync", help="upload offline W&B runs")
+    sync.add_argument("name", nargs="?", help="sweep or experiment; all if left out")
+    sync.add_argument("--root", type=Path, default=Path("runs"), help="folder of the runs (default: runs)")
+    sync.add_argument("--dry-run", action="store_true", help="say what would be uploaded")
+    sync.set_defaults(command=_sync)
+
+    data = commands.add_parser("data", help="list, verify or show data sets")
+    data.add_argument("action", choices=["list", "verify", "show"])
+    data.add_argument("name", nargs="?", default="mnist")
+    data.add_argument("--root", help="folder with the data set's own files")
+    data.add_argument("--out", type=Path, default=Path("contact_sheet.png"), help="picture that `show` writes")
+    data.set_defaults(command=_data)
+
+    keys = commands.add_parser("keys", help="explain every configuration key")
+    keys.add_argument("prefix", nargs="?", default="", help="only keys that start with this")
+    keys.set_defaults(command=_keys)
+
+    completion = commands.add_parser("completion", help="print the shell's completion script")
+    completion.add_argument("shell", choices=["bash", "zsh", "fish"])
+    completion.set_defaults(command=_completion)
+    complete = commands.add_parser("complete", help=argparse.SUPPRESS)
+    complete.add_argument("line")
+    complete.set_defaults(command=_complete)
+    return top
+
+
+def _no_command(arguments: argparse.Namespace) -> int:
+    if arguments.version:
+        from capsbench import __version__
+
+        print(f"capsbench {__version__}")
+        return 0
+    parser().print_help()
+    return MISTAKE
+
+
+def _sweep(arguments: argparse.Namespace) -> int:
+    from capsbench.studies.ablation import run_ablation
+    from capsbench.studies.plan import plan, show
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    sweep = _load(arguments)
+    runs = plan(sweep, arguments.overrides)
+    if arguments.dry_run:
+        print(show(runs))
+        return 0
+    failed = run_ablation(runs, retry_failed=arguments.retry_failed)
+    if not arguments.no_report:
+        _write_report(sweep, runs, None)
+    return 1 if failed else 0
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from capsbench.studies.plan import failed, plan, show
+
+    runs = plan(_load(arguments), arguments.overrides)
+    print(show(runs))
+    return 1 if failed(runs) else 0
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from capsbench.studies.plan import plan
+
+    sweep = _load(arguments)
+    _write_report(sweep, plan(sweep, arguments.overrides), arguments.out)
+    return 0
+
+
+def _sync(arguments: argparse.Namespace) -> int:
+    from capsbench.training.sync import sync_runs
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    report = sync_runs(arguments.root, arguments.name, dry_run=arguments.dry_run)
+    print(report.text())
+    return 0 if report.complete else 1
+
+
+def _data(arguments: argparse.Namespace) -> int:
+    from capsbench.data import commands
+
+    if arguments.action == "list":
+        print(commands.list_datasets())
+    elif arguments.action == "verify":
+        print(commands.verify(arguments.name, arguments.root))
+    else:
+        print(f"contact sheet written to {commands.show(arguments.name, arguments.root, arguments.out)}")
+    return 0
+
+
+def _keys(arguments: argparse.Namespace) -> int:
+    from capsbench.compose import documented_keys
+
+    for name, default, doc in documented_keys():
+        if name.startswith(arguments.prefix):
+            print(f"{name} = {'null' if default is None else default}\n    {doc}")
+    return 0
+
+
+def _completion(arguments: argparse.Namespace) -> int:
+    from capsbench.completion import script
+
+    print(script(arguments.shell))
+    return 0
+
+
+def _complete(arguments: argparse.Namespace) -> int:
+    from capsbench.completion import candidates
+
+    print("\n".join(candidates(arguments.line)))
+    return 0
+
+
+def _load(arguments: argparse.Namespace) -> "Sweep":
+    from capsbench.compose import shipped
+    from capsbench.sweep_file import load_sweep
+
+    return load_sweep(arguments.name, shipped("sweeps"), preset=arguments.preset)
+
+
+def _write_report(sweep: "Sweep", runs: "Sequence[Planned]", out: Path | None) -> None:
+    from capsbench.report.report import write_report
+    from capsbench.studies.plan import arm_hashes, runs_root
+
+    index = write_report(sweep, runs_root(runs), out or Path("report") / sweep.group, arm_hashes(runs))
+    print(f"report: {index}")

@@ -1,0 +1,222 @@
+"""What one run is: the typed schema behind every YAML file in `conf/`, and a run's identity.
+
+Every key of every group is declared here with its default, its meaning and whether it can change the result of a
+training run. Hydra composes the YAML files into these dataclasses, so an unknown key or a wrong type is refused before
+anything starts. Model keys live in `config_models.py`.
+"""
+
+import hashlib
+import json
+from dataclasses import MISSING as DATACLASS_MISSING
+from dataclasses import Field, dataclass, field, fields, is_dataclass
+from enum import StrEnum
+from typing import Any
+
+from omegaconf import MISSING
+
+from capsbench.config_models import CapsNet, MarginForm, key
+
+
+class DatasetName(StrEnum):
+    """Data sets that `data.name` can ask for."""
+
+    mnist = "mnist"
+
+
+class Split(StrEnum):
+    """How validation images are taken out of the official training images."""
+
+    random = "random"
+    official = "official"
+
+
+class ClassLoss(StrEnum):
+    """The classification part of the loss; `auto` is margin for capsule networks and cross-entropy for CNNs."""
+
+    auto = "auto"
+    margin = "margin"
+    cross_entropy = "cross_entropy"
+
+
+class Schedule(StrEnum):
+    """Learning-rate schedule over optimiser steps."""
+
+    exponential = "exponential"
+    constant = "constant"
+
+
+class WandbMode(StrEnum):
+    """Whether W&B mirrors a run, and whether it may use the network."""
+
+    disabled = "disabled"
+    offline = "offline"
+    online = "online"
+
+
+@dataclass
+class Run:
+    """Where a run is kept and what it is called. Nothing here changes a result."""
+
+    root: str = key("runs", "folder that holds all run folders", identity=False)
+    group: str = key("train", "name of the sweep or experiment the run belongs to", identity=False)
+    arm: str = key("${model.name}", "name of the arm: what a report calls this configuration", identity=False)
+    notes: str = key("", "free text kept with the run", identity=False)
+
+
+@dataclass
+class Data:
+    """Which images a run learns from, and how they are split and shifted."""
+
+    name: DatasetName = key(DatasetName.mnist, "data set")
+    root: str | None = key(None, "folder with the data set's own files; null means the bundled copy or CAPSBENCH_DATA")
+    train_images: int | None = key(None, "use this many training images, class-balanced; null means all")
+    validation_images: int = key(5000, "images taken out of the official training images for validation")
+    split: Split = key(Split.random, "random: drawn with split_seed; official: the released code's first images")
+    split_seed: int = key(0, "seed of the validation split and of the training subset; the same for every run")
+    pad: int = key(0, "zero pixels added on every side (6 turns 28x28 into the 40x40 of the affNIST protocol)")
+    shift: int = key(2, "largest random shift of a training image in pixels, in each direction, zero filled")
+
+
+@dataclass
+class Loss:
+    """What is minimised: a classification part and a weighted reconstruction part."""
+
+    classification: ClassLoss = key(ClassLoss.auto, "auto, margin or cross_entropy")
+    margin_form: MarginForm = key(MarginForm.official, "paper: sum over classes; official: half the mean over classes")
+    margin_positive: float = key(0.9, "m+ of the margin loss")
+    margin_negative: float = key(0.1, "m- of the margin loss")
+    margin_down_weight: float = key(0.5, "lambda: weight of absent classes in the margin loss")
+    reconstruction_weight: float = key(0.0005, "weight of the summed squared pixel error; models without a decoder have none")
+
+
+@dataclass
+class Optimizer:
+    """Adam and its learning-rate schedule, in optimiser steps."""
+
+    lr: float = key(1e-3, "learning rate at step 0")
+    beta1: float = key(0.9, "Adam's decay of the first moment")
+    beta2: float = key(0.999, "Adam's decay of the second moment")
+    eps: float = key(1e-8, "Adam's epsilon")
+    weight_decay: float = key(0.0, "L2 penalty added to the gradient")
+    schedule: Schedule = key(Schedule.exponential, "exponential: lr * decay^(step / decay_steps), or constant")
+    decay: float = key(0.96, "factor of the exponential schedule")
+    decay_steps: float | None = key(
+        None, "steps per factor (released code: 2000); null: planned steps / 150, so that a short run ends as the full one"
+    )
+    floor: float = key(1e-6, "the learning rate never falls below this")
+    clip_norm: float | None = key(None, "clip the gradient's global norm to this; null: no clipping")
+
+
+@dataclass
+class Trainer:
+    """How long, how fast and on what a run trains."""
+
+    epochs: int = key(10, "passes over the training images")
+    steps: int | None = key(None, "stop after this many optimiser steps instead of after `epochs`")
+    batch_size: int = key(128, "images per optimiser step, over all devices together")
+    eval_batch_size: int = key(500, "images per evaluation batch", identity=False)
+    accelerator: str = key("auto", "auto, cpu, cuda (gpu)")
+    devices: int = key(1, "number of devices")
+    precision: str = key("auto", "auto, 32-true or bf16-mixed; auto takes bf16 where the hardware has it and it pays")
+    compile: Any = key("auto", "auto, true or false: compile the training step (auto: when it repays itself)",
+                       identity=False)
+    deterministic: bool = key(False, "refuse operations without a deterministic implementation")
+    threads: int | None = key(None, "CPU threads; null leaves PyTorch's choice", identity=False)
+    log_every: int = key(50, "write training metrics every this many steps", identity=False)
+    checkpoint_minutes: float = key(5.0, "write last.ckpt at least this often besides every epoch", identity=False)
+    init_from: str | None = key(None, "checkpoint whose weights a fresh run starts from")
+    limit_batches: int | None = key(None, "train and validate on this many batches per epoch only (debugging)")
+    overfit_batches: int | None = key(None, "train on the same few batches again and again (debugging)")
+    progress: bool = key(True, "show progress bars", identity=False)
+
+
+@dataclass
+class Affine:
+    """Affine robustness: an affNIST-like test set and curves over one factor at a time."""
+
+    enabled: bool = key(True, "evaluate affine robustness", identity=False)
+    images: int | None = key(None, "test images that are transformed for the affNIST-like set; null: all", identity=False)
+    variants: int = key(1, "random transformations per image (affNIST has 32)", identity=False)
+    curve_images: int = key(1000, "test images behind each point of the curves", identity=False)
+    seed: int = key(0, "seed of the transformations, the same for every run", identity=False)
+
+
+@dataclass
+class Evaluation:
+    """What is measured after training. It never changes the training, so it is not part of a run's identity."""
+
+    affine: Affine = field(default_factory=Affine)
+    routing_images: int = key(1000, "test images behind the routing-health figures; 0: none", identity=False)
+    reconstructions: int = key(10, "test images kept with their reconstruction; 0: none", identity=False)
+    target_accuracy: float = key(0.99, "validation accuracy whose time-to-reach is reported", identity=False)
+
+
+@dataclass
+class Logger:
+    """Mirrors of a run beside its own metrics.csv and result.json."""
+
+    wandb: WandbMode = key(WandbMode.offline, "disabled, offline or online", identity=False)
+    project: str = key("capsbench", "W&B project", identity=False)
+    entity: str | None = key(None, "W&B entity; null: your default", identity=False)
+
+
+@dataclass
+class Config:
+    """One run."""
+
+    seed: int = key(0, "seed of initialisation, data order and augmentation", identity=False)
+    run: Run = field(default_factory=Run)
+    data: Data = field(default_factory=Data)
+    model: Any = MISSING
+    loss: Loss = field(default_factory=Loss)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    trainer: Trainer = field(default_factory=Trainer)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    logger: Logger = field(default_factory=Logger)
+
+
+def identity_values(cfg: Any) -> dict[str, Any]:
+    """The keys of a configuration that can change the result of training and are not at their default.
+
+    The seed is left out. So are defaults, which lets a later version add a key without making every old run another
+    run.
+    """
+    values: dict[str, Any] = {}
+    for item in fields(cfg):
+        value = getattr(cfg, item.name)
+        if is_dataclass(value) and not isinstance(value, type):
+            inner = identity_values(value)
+            if item.name == "model":
+                inner["family"] = type(value).__name__
+            if inner:
+                values[item.name] = inner
+        elif item.metadata.get("identity", True) and value != _default(item):
+            values[item.name] = value
+    return values
+
+
+def _default(item: Field[Any]) -> Any:
+    return item.default if item.default_factory is DATACLASS_MISSING else item.default_factory()
+
+
+def digest(values: Any) -> str:
+    """Eight hexadecimal digits of a SHA-256 over the values' canonical JSON."""
+    text = json.dumps(values, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def run_hash(cfg: Config) -> str:
+    """Identity of an arm: equal for all its seeds, blind to paths, loggers, progress bars and evaluations."""
+    return digest(identity_values(cfg))
+
+
+def is_capsule_model(model: object) -> bool:
+    """Whether a model configuration describes a network whose scores are capsule lengths."""
+    return isinstance(model, CapsNet)
+
+
+def class_loss(cfg: Config) -> ClassLoss:
+    """The classification loss with `auto` decided."""
+    if cfg.loss.classification is not ClassLoss.auto:
+        return cfg.loss.classification
+    return ClassLoss.margin if is_capsule_model(cfg.model) else ClassLoss.cross_entropy
