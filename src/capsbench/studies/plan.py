@@ -1,0 +1,101 @@
+"""An ablation's runs: every arm with every seed, their configurations, folders and states."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+
+from capsbench.compose import compose_many
+from capsbench.config import Config, run_hash
+from capsbench.sweep_file import Sweep
+from capsbench.training.runs import RunFolder, State, run_folder
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run of an ablation."""
+
+    arm: str
+    seed: int
+    cfg: Config
+    folder: RunFolder
+
+    @property
+    def name(self) -> str:
+        """What the run is called on a line of output."""
+        return f"{self.arm} seed {self.seed}"
+
+
+def plan(sweep: Sweep, overrides: Sequence[str] = ()) -> list[Planned]:
+    """All runs of an ablation, seed by seed, so that every arm has a first result early.
+
+    Args:
+        sweep: the design.
+        overrides: Hydra overrides for every run, after the sweep file's own.
+
+    Raises:
+        CapsbenchError: if an arm's overrides do not compose.
+    """
+    fixed = [f"run.group={sweep.group}", "trainer.progress=false", *overrides]
+    arms = list(sweep.arms)
+    configs = compose_many([[*sweep.overrides(arm), f"run.arm={arm}", *fixed] for arm in arms])
+    runs = []
+    for seed in sweep.seeds:
+        for arm, cfg in zip(arms, configs, strict=True):
+            seeded = with_seed(cfg, seed)
+            runs.append(Planned(arm, seed, seeded, run_folder(seeded)))
+    return runs
+
+
+def with_seed(cfg: Config, seed: int) -> Config:
+    """The same configuration with another seed."""
+    return replace(cfg, seed=seed)
+
+
+def arm_hashes(runs: Sequence[Planned]) -> dict[str, str]:
+    """The identity that each arm's configuration has now."""
+    return {run.arm: run_hash(run.cfg) for run in runs}
+
+
+def runs_root(runs: Sequence[Planned]) -> Path:
+    """Folder that holds all run folders."""
+    return Path(runs[0].cfg.run.root)
+
+
+def seconds_left(runs: Sequence[Planned]) -> float | None:
+    """Estimated seconds for the runs that are not done, from the finished runs of the same arm, else of any arm."""
+    times: dict[str, list[float]] = {}
+    for run in runs:
+        if run.folder.state is State.done:
+            times.setdefault(run.arm, []).append(run.folder.result()["metrics"]["time/wall_seconds"])
+    if not times:
+        return None
+    overall = median(value for values in times.values() for value in values)
+    left = [run for run in runs if run.folder.state is not State.done]
+    return sum(median(times.get(run.arm, [overall])) for run in left)
+
+
+def failed(runs: Sequence[Planned]) -> list[Planned]:
+    """Runs that ended with an error."""
+    return [run for run in runs if run.folder.state is State.failed]
+
+
+def show(runs: Sequence[Planned]) -> str:
+    """A line per run with its state, and a line that sums up."""
+    width = max(len(run.name) for run in runs)
+    lines, counts = [], dict.fromkeys(State, 0)
+    for run in runs:
+        state = run.folder.state
+        counts[state] += 1
+        detail = ""
+        if state is State.done:
+            metrics = run.folder.result()["metrics"]
+            detail = f"test error {1 - metrics['test/accuracy']:.2%}, {metrics['time/wall_seconds']:.0f} s"
+        elif state is State.failed:
+            detail = run.folder.failure()["error"]
+        lines.append(f"{run.name:<{width}}  {state:<8}{detail}".rstrip())
+    summed = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    estimate = seconds_left(runs)
+    if estimate:
+        summed += f"; about {estimate / 60:.0f} min left" if estimate >= 90 else f"; about {estimate:.0f} s left"
+    return "\n".join([*lines, f"{len(runs)} runs: {summed}"])

@@ -1,0 +1,84 @@
+"""last.ckpt, from which a killed run goes on, and best.ckpt, the weights of the best validation epoch."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from typing_extensions import override
+
+from capsbench.files import replacing
+from capsbench.training.callbacks.metrics import stop_if_not_finite
+from capsbench.training.task import ClassificationTask
+
+SELECTION_RULE = "highest validation accuracy, the lower validation loss among equals"
+KEPT = ("last", "last_epoch", "best", "best_epoch")
+
+
+class Checkpoints(pl.Callback):
+    """Writes both files whole or not at all, after the metrics that belong to them.
+
+    Attributes:
+        last: validation accuracy and negated validation loss of the last epoch.
+        best: the same of the weights in best.ckpt.
+    """
+
+    def __init__(self, folder: Path, minutes: float) -> None:
+        self.folder, self.minutes = folder, minutes
+        self.saved = time.monotonic()
+        self.last: tuple[float, float] | None = None
+        self.best: tuple[float, float] | None = None
+        self.last_epoch = self.best_epoch = -1
+
+    @override
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        due = time.monotonic() - self.saved > 60 * self.minutes
+        if trainer.strategy.broadcast(due) if trainer.world_size > 1 else due:
+            self.save_last(trainer, pl_module)
+
+    @override
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        metrics = trainer.callback_metrics
+        if "val/accuracy" in metrics:
+            self.last = (float(metrics["val/accuracy"]), -float(metrics["val/loss"]))
+            self.last_epoch = trainer.current_epoch
+            if self.best is None or self.last > self.best:
+                self.best, self.best_epoch = self.last, self.last_epoch
+                self.save_best(trainer, pl_module)
+        self.save_last(trainer, pl_module)
+
+    def save_last(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Everything that going on needs."""
+        assert isinstance(pl_module, ClassificationTask)
+        stop_if_not_finite(pl_module)
+        for logger in trainer.loggers:
+            logger.save()
+        path = self.folder / "last.ckpt"
+        waiting = path.with_name(".last.ckpt.tmp")
+        trainer.save_checkpoint(waiting)
+        if trainer.is_global_zero:
+            with waiting.open("r+b") as file:
+                os.fsync(file.fileno())
+            waiting.replace(path)
+        self.saved = time.monotonic()
+
+    def save_best(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The model's weights alone."""
+        assert isinstance(pl_module, ClassificationTask)
+        if trainer.is_global_zero:
+            with replacing(self.folder / "best.ckpt") as waiting:
+                torch.save({"epoch": trainer.current_epoch, "model": pl_module.model.state_dict()}, waiting)
+
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in KEPT}
+
+    @override
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        for name in KEPT:
+            setattr(self, name, state_dict[name])
+

@@ -1,0 +1,76 @@
+"""What this machine offers a run: accelerator, precision, threads."""
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from capsbench.config import Config
+from capsbench.config_models import CapsNet
+from capsbench.errors import CapsbenchError
+
+BF16_CPU_FLAGS = {"avx512_bf16", "amx_bf16"}
+PRECISIONS = ("auto", "32-true", "bf16-mixed")
+ACCELERATORS = ("auto", "cpu", "cuda", "gpu")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where and in which precision a run computes."""
+
+    accelerator: str
+    precision: str
+
+    @property
+    def device(self) -> torch.device:
+        """The device of a single-process run."""
+        return torch.device(self.accelerator)
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Context in which evaluation computes as training did."""
+        if self.precision == "bf16-mixed":
+            return torch.autocast(self.accelerator, torch.bfloat16)
+        return nullcontext()
+
+
+def pick_accelerator(cfg: Config) -> str:
+    """`cpu` or `cuda`, as asked for or as found.
+
+    Raises:
+        CapsbenchError: if CUDA is asked for and there is none.
+    """
+    asked = cfg.trainer.accelerator
+    if asked not in ACCELERATORS:
+        raise CapsbenchError(f"trainer.accelerator={asked} is unknown; valid: {', '.join(ACCELERATORS)}")
+    found = torch.cuda.is_available()
+    if asked in ("cuda", "gpu") and not found:
+        raise CapsbenchError(f"trainer.accelerator={asked}, but PyTorch finds no CUDA device here; use cpu or auto")
+    return "cuda" if found and asked != "cpu" else "cpu"
+
+
+def pick_precision(cfg: Config, accelerator: str) -> str:
+    """`32-true` or `bf16-mixed`; `auto` takes bf16 on a GPU that has it, and on a CPU that has it for large networks."""
+    asked = cfg.trainer.precision
+    if asked not in PRECISIONS:
+        raise CapsbenchError(f"trainer.precision={asked} is unknown; valid: {', '.join(PRECISIONS)}")
+    if asked != "auto":
+        return asked
+    pays = torch.cuda.is_bf16_supported() if accelerator == "cuda" else cpu_has_bf16() and _is_large(cfg)
+    return "bf16-mixed" if pays else "32-true"
+
+
+def cpu_has_bf16() -> bool:
+    """Whether the processor multiplies bf16 matrices itself."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return any(BF16_CPU_FLAGS & set(line.split()) for line in text.splitlines() if line.startswith("flags"))
+
+
+def _is_large(cfg: Config) -> bool:
+    """Whether matrix products dominate the step, so that converting to bf16 is repaid."""
+    width = cfg.model.stem_channels if isinstance(cfg.model, CapsNet) else max(cfg.model.channels)
+    return bool(width >= 128)

@@ -1,0 +1,183 @@
+"""What a trained run is measured by, and the files that keep it; result.json last."""
+
+import io
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int, UInt8
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from capsbench.config import Config, is_capsule_model
+from capsbench.data.splits import Splits
+from capsbench.evaluation import affine, calibration, cost, reconstructions, routing_health
+from capsbench.evaluation.predict import Predictions, predict
+from capsbench.evaluation.result import Evaluated
+from capsbench.files import write_atomic
+from capsbench.models.output import Output
+from capsbench.training.callbacks.checkpoints import SELECTION_RULE, Checkpoints
+from capsbench.training.callbacks.clock import Clock
+from capsbench.training.hardware import Machine
+from capsbench.training.provenance import now
+from capsbench.training.task import losses_of
+
+
+@dataclass
+class Measured:
+    """Everything measured after training.
+
+    Attributes:
+        test_images: number of test images behind the test metrics.
+        metrics: flat names to numbers.
+        figures: data behind plots, JSON-able.
+        predictions: what predictions.npz keeps.
+        pictures: what pictures.npz keeps; empty without a decoder.
+        selected: epoch and rule of the validation-selected weights.
+    """
+
+    test_images: int = 0
+    metrics: dict[str, float] = field(default_factory=dict)
+    figures: dict[str, Any] = field(default_factory=dict)
+    predictions: dict[str, NDArray[Any]] = field(default_factory=dict)
+    pictures: dict[str, NDArray[Any]] = field(default_factory=dict)
+    selected: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, found: Evaluated) -> None:
+        """Take in the numbers and figures of one evaluation."""
+        self.metrics |= found.numbers
+        self.figures |= found.figures
+
+
+def measure(
+    cfg: Config, folder: Path, machine: Machine, model: nn.Module, splits: Splits, clock: Clock, best: Checkpoints
+) -> Measured:
+    """Evaluate a trained model: the test images once at the last epoch and once at the validation-selected one.
+
+    The model holds the last epoch's weights, and holds them again afterwards.
+    """
+    device = machine.device
+    model.to(device).eval()
+    measured = Measured(len(splits.test_labels))
+    measured.add(cost.evaluate(model, splits, cfg, device))
+    measured.metrics |= _validation(best) | _times(cfg, clock, len(splits.train_labels))
+
+    last = predict(model, splits.test_images, device, cfg.trainer.eval_batch_size, cfg.data.pad, machine.autocast)
+    measured.metrics |= _test_metrics("test", last, splits.test_labels)
+    measured.metrics["test/loss"] = test_loss(cfg, machine, model, splits)
+    measured.add(calibration.evaluate(last, splits.test_labels, lengths=is_capsule_model(cfg.model)))
+    selected = last
+    if best.best_epoch != best.last_epoch:
+        held = {name: value.clone() for name, value in model.state_dict().items()}
+        model.load_state_dict(torch.load(folder / "best.ckpt", map_location=device, weights_only=True)["model"])
+        size, pad = cfg.trainer.eval_batch_size, cfg.data.pad
+        selected = predict(model, splits.test_images, device, size, pad, machine.autocast)
+        model.load_state_dict(held)
+    measured.metrics |= _test_metrics("test_selected", selected, splits.test_labels)
+    measured.selected = {"epoch": best.best_epoch, "rule": SELECTION_RULE}
+
+    robust = affine.evaluate(model, splits, cfg, device, machine.autocast)
+    measured.add(robust)
+    measured.add(routing_health.evaluate(model, splits, cfg, device, machine.autocast))
+    measured.pictures = reconstructions.evaluate(model, splits, cfg, device, machine.autocast).arrays
+    measured.predictions = {
+        "test_label": _small(splits.test_labels),
+        "test_predicted": _small(last.predicted),
+        "test_predicted_selected": _small(selected.predicted),
+        "test_confidence": calibration.confidence(last.scores, lengths=is_capsule_model(cfg.model)).half().numpy(),
+        **robust.arrays,
+    }
+    return measured
+
+
+def test_loss(cfg: Config, machine: Machine, model: nn.Module, splits: Splits) -> float:
+    """The training loss on the test images, the decoder seeing the true class as in training."""
+    from capsbench.data.batches import EvalBatches
+
+    batches = EvalBatches(
+        splits.test_images,
+        splits.test_labels,
+        batch_size=cfg.trainer.eval_batch_size,
+        pad=cfg.data.pad,
+        device=machine.device,
+    )
+    total = 0.0
+    with torch.inference_mode(), machine.autocast():
+        for images, labels in batches:
+            output: Output = model(images, labels)
+            total += float(losses_of(output, images, labels, cfg)["loss"]) * len(labels)
+    return total / len(splits.test_labels)
+
+
+def write_result(
+    folder: Path,
+    record: dict[str, Any],
+    config: dict[str, Any],
+    measured: Measured,
+    origin: dict[str, Any],
+    evaluation: str,
+) -> dict[str, Any]:
+    """Keep predictions and pictures, then result.json.
+
+    Returns:
+        The contents of result.json.
+    """
+    write_atomic(folder / "predictions.npz", _npz(measured.predictions))
+    if measured.pictures:
+        write_atomic(folder / "pictures.npz", _npz(measured.pictures))
+    result = {
+        "schema": 1,
+        "state": "done",
+        "run": record,
+        "config": config,
+        "test_images": measured.test_images,
+        "metrics": {name: float(f"{value:.7g}") for name, value in sorted(measured.metrics.items())},
+        "selected": measured.selected,
+        "figures": measured.figures,
+        "evaluation": evaluation,
+        "provenance": {**origin, "finished": now()},
+    }
+    write_atomic(folder / "result.json", json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def _test_metrics(name: str, answers: Predictions, labels: Int[Tensor, " images"]) -> dict[str, float]:
+    errors = int((answers.predicted != labels.cpu()).sum())
+    return {f"{name}/errors": errors, f"{name}/accuracy": 1 - errors / len(labels)}
+
+
+def _validation(best: Checkpoints) -> dict[str, float]:
+    if best.last is None or best.best is None:
+        return {}
+    return {
+        "val/accuracy": best.last[0],
+        "val/loss": -best.last[1],
+        "val_selected/accuracy": best.best[0],
+        "val_selected/loss": -best.best[1],
+    }
+
+
+def _times(cfg: Config, clock: Clock, images: int) -> dict[str, float]:
+    times = {"time/train_seconds": clock.seconds}
+    if clock.epochs:
+        steps = min(value for value in (images // cfg.trainer.batch_size, cfg.trainer.limit_batches) if value)
+        times["time/seconds_per_epoch"] = median(clock.epochs)
+        times["time/images_per_second"] = steps * cfg.trainer.batch_size / median(clock.epochs)
+    reached = clock.seconds_to(cfg.evaluation.target_accuracy)
+    if reached is not None:
+        times["time/seconds_to_target"] = reached
+    return times
+
+
+def _small(classes: Int[Tensor, " images"]) -> UInt8[np.ndarray, " images"]:
+    return classes.cpu().numpy().astype(np.uint8)
+
+
+def _npz(arrays: dict[str, NDArray[Any]]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()

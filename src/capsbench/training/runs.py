@@ -1,0 +1,192 @@
+"""A run's folder: its name, its claim, its state and its result, all on disk.
+
+    runs/<group>/<arm>_<hash8>/seed03/
+        config.yaml  provenance.json  metrics.csv  train.log  last.ckpt  best.ckpt  predictions.npz  pictures.npz
+        result.json | failed.json  wandb/  claim/
+
+`result.json` is written last, by rename, and is all that reports read. A run is claimed by making `claim/`, which only
+one process can do, and keeping its `beat` file fresh; a claim whose beat is old, or whose process on this machine is
+gone, is stale and may be taken over.
+"""
+
+import json
+import os
+import socket
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from shutil import rmtree
+from types import TracebackType
+from typing import Any
+
+from capsbench.config import Config, run_hash
+from capsbench.errors import CapsbenchError
+from capsbench.files import write_atomic
+
+BEAT_SECONDS = 10.0
+STALE_SECONDS = 60.0
+
+
+class State(StrEnum):
+    """What the disk says about a run."""
+
+    todo = "todo"
+    running = "running"
+    stale = "stale"
+    failed = "failed"
+    done = "done"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run's folder, whether it exists yet or not."""
+
+    path: Path
+
+    @property
+    def state(self) -> State:
+        """The run's state, read from disk."""
+        if (self.path / "result.json").exists():
+            return State.done
+        claim = Claim(self.path)
+        if claim.path.exists():
+            return State.stale if claim.is_stale() else State.running
+        if (self.path / "failed.json").exists():
+            return State.failed
+        return State.stale if (self.path / "last.ckpt").exists() else State.todo
+
+    def result(self) -> dict[str, Any]:
+        """The contents of result.json.
+
+        Raises:
+            CapsbenchError: if the file is missing or is not what this package writes.
+        """
+        return _read_json(self.path / "result.json")
+
+    def progress(self) -> dict[str, Any]:
+        """Steps done and planned, epoch and last validation accuracy; empty when the run has not said so yet."""
+        with suppress(OSError, ValueError):
+            values = json.loads((self.path / "progress.json").read_text())
+            return values if isinstance(values, dict) else {}
+        return {}
+
+    def failure(self) -> dict[str, Any]:
+        """The contents of failed.json."""
+        return _read_json(self.path / "failed.json")
+
+
+def run_folder(cfg: Config) -> RunFolder:
+    """Where the run of this configuration and seed lives."""
+    for name, value in (("run.group", cfg.run.group), ("run.arm", cfg.run.arm)):
+        if not value or Path(value).name != value or value.startswith("."):
+            raise CapsbenchError(f"{name}={value!r} must be a plain folder name, without slashes or a leading dot")
+    return RunFolder(Path(cfg.run.root) / cfg.run.group / f"{cfg.run.arm}_{run_hash(cfg)}" / f"seed{cfg.seed:02d}")
+
+
+def run_record(cfg: Config) -> dict[str, Any]:
+    """What a run is called, as stored in result.json."""
+    digits = run_hash(cfg)
+    return {
+        "id": f"{cfg.run.arm}-{digits}-s{cfg.seed:02d}",
+        "group": cfg.run.group,
+        "arm": cfg.run.arm,
+        "seed": cfg.seed,
+        "hash": digits,
+    }
+
+
+def find_runs(root: Path, group: str | None = None) -> list[RunFolder]:
+    """All run folders below `root` (of one group), sorted by path; foreign files are passed over."""
+    pattern = f"{group or '*'}/*_????????/seed[0-9]*"
+    return [RunFolder(path) for path in sorted(Path(root).glob(pattern)) if path.is_dir()]
+
+
+class Claim:
+    """The right to work in a run's folder, held by one process at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "claim"
+        self.beat = self.path / "beat"
+        self.stop = threading.Event()
+
+    def owner(self) -> dict[str, Any]:
+        """Host and process that hold the claim; empty while it is being made."""
+        with suppress(OSError, ValueError):
+            owner = json.loads(self.beat.read_text())
+            return owner if isinstance(owner, dict) else {}
+        return {}
+
+    def is_stale(self) -> bool:
+        """Whether the holder is gone: a dead process of this machine, or no sign of life for a minute."""
+        owner = self.owner()
+        if owner.get("host") == socket.gethostname():
+            return not _alive(int(owner.get("pid", 0)))
+        try:
+            last = (self.beat if self.beat.exists() else self.path).stat().st_mtime
+        except OSError:
+            return False
+        return time.time() - last > STALE_SECONDS
+
+    def __enter__(self) -> "Claim":
+        """Take the claim.
+
+        Raises:
+            CapsbenchError: if another live process holds it.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.path.exists() and self.is_stale():
+            # Renaming is atomic: of several processes that find the claim stale, one wins.
+            grave = self.path.with_name(f".claim.{os.getpid()}")
+            with suppress(OSError):
+                self.path.rename(grave)
+                rmtree(grave)
+        try:
+            self.path.mkdir()
+        except FileExistsError:
+            owner = self.owner()
+            raise CapsbenchError(
+                f"{self.path.parent} is being worked on by process {owner.get('pid', '?')} "
+                f"on {owner.get('host', '?')}; wait for it, or stop it first"
+            ) from None
+        self._write_beat()
+        threading.Thread(target=self._keep_beating, daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop.set()
+        rmtree(self.path, ignore_errors=True)
+
+    def _write_beat(self) -> None:
+        write_atomic(self.beat, json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
+
+    def _keep_beating(self) -> None:
+        while not self.stop.wait(BEAT_SECONDS):
+            with suppress(OSError):
+                os.utime(self.beat)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise CapsbenchError(f"{path} does not exist: the run has not come to that") from None
+    except ValueError as error:
+        raise CapsbenchError(f"{path} is damaged ({error}); move it away and run again to make it anew") from None
+    if not isinstance(values, dict) or values.get("schema", 1) != 1:
+        raise CapsbenchError(f"{path} is not a result of this version of capsbench")
+    return values

@@ -1,0 +1,343 @@
+"""Upload the runs of a sweep to W&B, every logged row exactly once.
+
+The client alone cannot promise that: `wandb sync` adds a run's rows after whatever the server has, so a run that was
+resumed, uploaded in part or uploaded twice has doubled rows. Here each run's W&B folders are joined into one, the
+server is asked which rows it has, the real `wandb sync` sends the others, and the server is asked again.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from capsbench.config import digest
+from capsbench.errors import CapsbenchError
+from capsbench.files import write_atomic
+from capsbench.training.runs import RunFolder, State, find_runs
+from capsbench.training.wandb_attempts import Attempt, find_attempts, merged_history, merged_records
+from capsbench.training.wandb_file import write_records
+from capsbench.training.wandb_session import first_line, quiet_environment, unreachable
+
+LEDGER = "uploaded.json"
+RUNS_PER_UPLOAD = 20
+CONFIRM_SECONDS = 20.0
+API_SECONDS = 20
+# So that a server which dies ends the upload in seconds; what it did not take is sent by the next call.
+CLIENT_PATIENCE = {
+    "WANDB_X_FILE_STREAM_RETRY_MAX": "3",
+    "WANDB_X_FILE_STREAM_RETRY_WAIT_MIN_SECONDS": "1",
+    "WANDB_X_FILE_STREAM_RETRY_WAIT_MAX_SECONDS": "4",
+    "WANDB_X_FILE_TRANSFER_RETRY_MAX": "3",
+    "WANDB_X_FILE_TRANSFER_RETRY_WAIT_MAX_SECONDS": "4",
+    "WANDB_X_GRAPHQL_RETRY_MAX": "3",
+    "WANDB_X_GRAPHQL_RETRY_WAIT_MAX_SECONDS": "4",
+}
+
+
+class Upload(StrEnum):
+    """What became of one run."""
+
+    uploaded = "uploaded"
+    present = "already uploaded"
+    pending = "to upload"
+    running = "still running"
+    untracked = "not tracked"
+    failed = "failed"
+
+
+@dataclass(frozen=True)
+class RunUpload:
+    """One run's outcome.
+
+    Attributes:
+        rows: rows of history the run has, after all of its starts.
+        problem: why it failed; empty otherwise.
+    """
+
+    folder: Path
+    upload: Upload
+    run_id: str = ""
+    rows: int = 0
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class SyncReport:
+    """What a call of `sync_runs` did, run by run."""
+
+    server: str
+    runs: tuple[RunUpload, ...]
+
+    @property
+    def failed(self) -> bool:
+        """Whether any run that should be on the server may not be."""
+        return any(run.upload is Upload.failed for run in self.runs)
+
+    def __str__(self) -> str:
+        """One line per run that is not simply there already, then the totals."""
+        lines = []
+        for run in self.runs:
+            if run.upload in (Upload.uploaded, Upload.pending):
+                lines.append(f"{run.upload}  {run.folder}  {run.rows} rows as {run.run_id}")
+            elif run.upload is not Upload.present:
+                lines.append(f"{run.upload}  {run.folder}" + (f"  {run.problem}" if run.problem else ""))
+        counts = [(kind, sum(run.upload is kind for run in self.runs)) for kind in Upload]
+        total = ", ".join(f"{count} {kind}" for kind, count in counts if count) or "no runs"
+        return "\n".join([*lines, f"{total} ({self.server})"])
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A run as the server has it."""
+
+    rows: int = 0
+    state: str = "missing"
+
+
+@dataclass(frozen=True)
+class Offline:
+    """A run with something to upload.
+
+    Attributes:
+        run_id: the W&B run id of all its starts.
+        entity: empty for the user's default entity.
+        steps: the step of every row it has logged.
+        done: whether it came to its end.
+    """
+
+    folder: Path
+    run_id: str
+    entity: str
+    project: str
+    group: str
+    steps: frozenset[int]
+    done: bool
+    fingerprint: str
+
+    def is_complete(self, remote: Remote) -> bool:
+        """Whether the server has every row, and the end of a run that came to its end."""
+        ended = ("finished",) if self.done else ("finished", "failed", "crashed", "killed")
+        return remote.rows == len(self.steps) and remote.state in ended
+
+
+def sync_runs(root: Path, group: str | None, *, dry_run: bool = False, timeout: float = 600.0) -> SyncReport:
+    """Upload all runs below `root` that the W&B server does not have in full.
+
+    Runs in progress are left alone. A run that failed or was killed is uploaded as it is; when it is finished later,
+    the next call adds the rest.
+
+    Args:
+        root: the folder of all runs (`run.root`).
+        group: the sweep whose runs to upload; None: all.
+        dry_run: only say what would be done, without using the network.
+        timeout: seconds that one call of `wandb sync`, for up to twenty runs, may take.
+
+    Returns:
+        What became of every run.
+
+    Raises:
+        CapsbenchError: if there are no such runs, wandb is not installed, nobody is logged in, or the server is not
+            reachable at the beginning.
+    """
+    folders = find_runs(root, group)
+    if not folders:
+        raise CapsbenchError(f"no runs in {root / group if group else root}: nothing to upload")
+    try:
+        import wandb
+    except ModuleNotFoundError:
+        raise CapsbenchError("wandb is not installed; `pip install wandb` and call `capsbench sync` again") from None
+    with quiet_environment(**CLIENT_PATIENCE):
+        server = str(wandb.setup().settings.base_url)
+        results: dict[Path, RunUpload] = {}
+        waiting: list[Offline] = []
+        for folder in folders:
+            found = _look_at(folder, server)
+            results[folder.path] = found if isinstance(found, RunUpload) else _outcome(found, Upload.pending)
+            if isinstance(found, Offline):
+                waiting.append(found)
+        if waiting and not dry_run:
+            problem = unreachable()
+            if problem:
+                raise CapsbenchError(f"cannot upload {len(waiting)} runs: {problem}")
+            for start in range(0, len(waiting), RUNS_PER_UPLOAD):
+                for done in _upload(waiting[start : start + RUNS_PER_UPLOAD], server, timeout):
+                    results[done.folder] = done
+    return SyncReport(server, tuple(results[folder.path] for folder in folders))
+
+
+def _look_at(run: RunFolder, server: str) -> RunUpload | Offline:
+    """What the disk says about a run: an outcome where there is nothing to do, or what to upload."""
+    if run.state is State.running:
+        return RunUpload(run.path, Upload.running)
+    attempts = find_attempts(run.path)
+    if not attempts:
+        return RunUpload(run.path, Upload.untracked)
+    fingerprint = _fingerprint(run, attempts)
+    known = _ledger(run.path).get(server, {})
+    if known.get("fingerprint") == fingerprint:
+        return RunUpload(run.path, Upload.present, attempts[-1].run_id, int(known["rows"]))
+    try:
+        records = [attempt.run_record for attempt in attempts if attempt.run_record]
+        if not records:
+            raise CapsbenchError(f"{attempts[-1].file} is empty: W&B could not write it (was the disk full?)")
+        about = records[-1].run
+        return Offline(
+            run.path,
+            attempts[-1].run_id,
+            about.entity,
+            about.project,
+            about.run_group,
+            frozenset(merged_history(attempts, run.path)),
+            run.state is State.done,
+            fingerprint,
+        )
+    except CapsbenchError as error:
+        return RunUpload(run.path, Upload.failed, attempts[-1].run_id, problem=str(error))
+
+
+def _upload(runs: list[Offline], server: str, timeout: float) -> list[RunUpload]:
+    """Upload some runs in one call of `wandb sync`, and compare with the server before and after."""
+    try:
+        before = _on_server(runs)
+    except Exception as error:  # whatever the server did, the other runs go on
+        return [_outcome(run, Upload.failed, f"the server could not be read: {first_line(error)}") for run in runs]
+    outcomes, staged = [], []
+    with tempfile.TemporaryDirectory(prefix="capsbench-sync-") as stage:
+        for run in runs:
+            remote = before.get(run.run_id, Remote())
+            if remote.rows > len(run.steps):
+                problem = f"the server has {remote.rows} rows of {len(run.steps)}: something else uploaded it again"
+                outcomes.append(_outcome(run, Upload.failed, f"{problem}; delete {run.run_id} there and sync again"))
+            elif run.is_complete(remote) and server not in _ledger(run.folder):
+                outcomes.append(_confirmed(run, Upload.present, server))
+            else:
+                try:
+                    _stage(run, Path(stage), _steps_on_server(run) if remote.rows else set())
+                    staged.append(run)
+                except Exception as error:  # one damaged run does not stop the others
+                    outcomes.append(_outcome(run, Upload.failed, first_line(error)))
+        if not staged:
+            return outcomes
+        said = _wandb_sync(Path(stage), timeout)
+    after, problem = _wait_for_server(staged, 0.0 if said else CONFIRM_SECONDS)
+    for run in staged:
+        remote = after.get(run.run_id, Remote())
+        if run.is_complete(remote):
+            outcomes.append(_confirmed(run, Upload.uploaded, server))
+        else:
+            reason = problem or f"the server has {remote.rows} of {len(run.steps)} rows, state {remote.state}"
+            outcomes.append(_outcome(run, Upload.failed, "; ".join(filter(None, (reason, said)))))
+    return outcomes
+
+
+def _stage(run: Offline, stage: Path, uploaded: set[int]) -> None:
+    """Write one W&B folder that holds all of the run's starts, less the rows that the server has."""
+    attempts = find_attempts(run.folder)
+    folder = stage / f"offline-run-{attempts[0].started}-{run.run_id}"
+    for attempt in attempts:
+        if (attempt.path / "files").is_dir():
+            shutil.copytree(attempt.path / "files", folder / "files", dirs_exist_ok=True)
+    write_records(folder / f"run-{run.run_id}.wandb", merged_records(attempts, run.folder, uploaded))
+
+
+def _wandb_sync(stage: Path, timeout: float) -> str:
+    """Send everything in `stage`; returns what the client complained about, since its exit status says nothing."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("WANDB_MODE", "WANDB_SILENT")}
+    command = [sys.executable, "-m", "wandb", "sync", *map(str, sorted(stage.iterdir()))]
+    with subprocess.Popen(
+        command,
+        cwd=stage,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            said, _ = process.communicate(timeout=timeout)
+        except BaseException as error:
+            # The client's other half, wandb-core, would go on for many minutes.
+            os.killpg(process.pid, signal.SIGKILL)
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
+            return f"`wandb sync` took more than {timeout:.0f} s"
+    complaints = [line for line in said.splitlines() if "ERROR" in line or "WARNING" in line]
+    return " ".join(complaints[:2])
+
+
+def _on_server(runs: Iterable[Offline]) -> dict[str, Remote]:
+    """What the server has, by run id, of those of the runs that it knows."""
+    import wandb
+
+    api = wandb.Api(timeout=API_SECONDS)
+    wanted = {run.run_id for run in runs}
+    known: dict[str, Remote] = {}
+    for entity, project, group in {(run.entity, run.project, run.group) for run in runs}:
+        path = f"{entity or api.default_entity}/{project}"
+        try:
+            found = list(api.runs(path, filters={"group": group}, per_page=200))
+        except ValueError:
+            # The project is made by its first upload.
+            continue
+        known |= {run.id: Remote(int(run.historyLineCount or 0), run.state) for run in found if run.id in wanted}
+    return known
+
+
+def _steps_on_server(run: Offline) -> set[int]:
+    import wandb
+
+    api = wandb.Api(timeout=API_SECONDS)
+    remote = api.run(f"{run.entity or api.default_entity}/{run.project}/{run.run_id}")
+    return {int(row["_step"]) for row in remote.scan_history(keys=["_step"])}
+
+
+def _wait_for_server(runs: list[Offline], seconds: float) -> tuple[dict[str, Remote], str]:
+    """What the server has after an upload, given some seconds to count the rows."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            known = _on_server(runs)
+        except Exception as error:  # an upload that cannot be checked counts as failed
+            return {}, f"the server could not be read afterwards: {first_line(error)}"
+        if all(run.is_complete(known.get(run.run_id, Remote())) for run in runs) or time.monotonic() > deadline:
+            return known, ""
+        time.sleep(0.5)
+
+
+def _confirmed(run: Offline, upload: Upload, server: str) -> RunUpload:
+    """Note that the server has all of a run, for the next call and for the user's own `wandb sync`."""
+    ledger = _ledger(run.folder)
+    ledger[server] = {"run_id": run.run_id, "rows": len(run.steps), "fingerprint": run.fingerprint}
+    write_atomic(run.folder / "wandb" / LEDGER, json.dumps(ledger, indent=1))
+    for attempt in find_attempts(run.folder):
+        if attempt.file.exists():
+            attempt.file.with_suffix(".wandb.synced").touch()
+    return _outcome(run, upload)
+
+
+def _outcome(run: Offline, upload: Upload, problem: str = "") -> RunUpload:
+    return RunUpload(run.folder, upload, run.run_id, len(run.steps), problem)
+
+
+def _ledger(folder: Path) -> dict[str, Any]:
+    try:
+        ledger = json.loads((folder / "wandb" / LEDGER).read_text())
+    except (OSError, ValueError):
+        return {}
+    return ledger if isinstance(ledger, dict) else {}
+
+
+def _fingerprint(run: RunFolder, attempts: list[Attempt]) -> str:
+    """Changes when a run has logged more, was started again, or ended otherwise."""
+    files = [*(attempt.file for attempt in attempts), run.path / "metrics.csv"]
+    return digest([[file.name, file.stat().st_size] for file in files if file.exists()] + [run.state.value])

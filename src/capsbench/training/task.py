@@ -1,0 +1,145 @@
+"""The LightningModule: how one batch becomes a loss, and what is counted while training and validating."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from jaxtyping import Float, Int
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassAccuracy
+from typing_extensions import override
+
+from capsbench.config import ClassLoss, Config, class_loss
+from capsbench.data.batches import Batch
+from capsbench.losses import cross_entropy_loss, margin_loss, reconstruction_loss
+from capsbench.models.output import Output
+from capsbench.training.schedule import rate_factor
+
+Losses = dict[str, Tensor]
+
+
+def losses_of(output: Output, images: Tensor, labels: Int[Tensor, " batch"], cfg: Config) -> Losses:
+    """The loss that is minimised under "loss", and its parts before weighting."""
+    if class_loss(cfg) is ClassLoss.margin:
+        targets = nn.functional.one_hot(labels, output.scores.shape[1]).to(output.scores.dtype)
+        classification = margin_loss(
+            output.scores,
+            targets,
+            form=cfg.loss.margin_form,
+            positive=cfg.loss.margin_positive,
+            negative=cfg.loss.margin_negative,
+            down_weight=cfg.loss.margin_down_weight,
+        )
+        parts = {"margin": classification}
+    else:
+        classification = cross_entropy_loss(output.scores, labels)
+        parts = {"cross_entropy": classification}
+    total = classification
+    if output.reconstruction is not None:
+        parts["reconstruction"] = reconstruction_loss(output.reconstruction, images)
+        total = total + cfg.loss.reconstruction_weight * parts["reconstruction"]
+    return {"loss": total, **parts}
+
+
+class ClassificationTask(pl.LightningModule):
+    """One model, one loss, one optimiser.
+
+    Nothing here reads a value back from the device during a training step: losses and correct answers are summed on the
+    device, and a loss that is not finite is remembered there with its step until the next time metrics are written.
+    """
+
+    def __init__(self, cfg: Config, model: nn.Module, classes: int, planned_steps: int) -> None:
+        super().__init__()
+        self.cfg, self.model, self.planned_steps = cfg, model, planned_steps
+        self.step_losses: Callable[[Tensor, Tensor], tuple[Losses, Tensor]] = self._step_losses
+        self.train_sums: Losses = {}
+        self.register_buffer("first_bad_step", torch.tensor(-1), persistent=False)
+        self.first_bad_step: Tensor
+        self.val_accuracy = MulticlassAccuracy(classes, average="micro")
+        self.val_losses = nn.ModuleDict()
+
+    @override
+    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Output:
+        output: Output = self.model(images)
+        return output
+
+    def _step_losses(self, images: Tensor, labels: Tensor) -> tuple[Losses, Tensor]:
+        output: Output = self.model(images, labels)
+        correct = (output.scores.argmax(dim=1) == labels).float().mean()
+        return losses_of(output, images, labels, self.cfg), correct
+
+    @override
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        losses, correct = self.step_losses(*batch)
+        loss = losses["loss"]
+        with torch.no_grad():
+            for name, value in {**losses, "accuracy": correct, "batches": torch.ones_like(loss)}.items():
+                value = value.detach()
+                self.train_sums[name] = self.train_sums[name] + value if name in self.train_sums else value.clone()
+            step = self.global_step + 1
+            bad = ~torch.isfinite(loss) & (self.first_bad_step < 0)
+            self.first_bad_step = torch.where(bad, step, self.first_bad_step)
+        return loss
+
+    def take_train_means(self) -> dict[str, float]:
+        """Means of losses and accuracy since the last call; waits for the device."""
+        sums = {name: float(value) for name, value in self.train_sums.items()}
+        self.train_sums = {}
+        batches = sums.pop("batches", 0.0)
+        return {f"train/{name}": value / batches for name, value in sums.items()} if batches else {}
+
+    @override
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        # A run planned in steps may end in the middle of an epoch; this way it is still validated and kept.
+        if self.global_step >= self.planned_steps:
+            self.trainer.should_stop = True
+
+    @override
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        images, labels = batch
+        # The true class is what the decoder sees, as in training: otherwise the loss would jump with every mistake.
+        output: Output = self.model(images, labels)
+        self.val_accuracy.update(output.scores, labels)
+        for name, value in losses_of(output, images, labels, self.cfg).items():
+            if name not in self.val_losses:
+                self.val_losses[name] = MeanMetric().to(self.device)
+            self.val_losses[name].update(value, weight=len(labels))
+
+    @override
+    def on_validation_epoch_end(self) -> None:
+        metrics = {"val/accuracy": self.val_accuracy.compute()}
+        metrics |= {f"val/{name}": metric.compute() for name, metric in self.val_losses.items()}
+        self.log_dict(metrics, logger=False, rank_zero_only=True)
+        for metric in (self.val_accuracy, *self.val_losses.values()):
+            metric.reset()
+
+    @override
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        cfg = self.cfg.optimizer
+        optimizer = torch.optim.Adam(
+            self.model.parameters(),
+            lr=cfg.lr,
+            betas=(cfg.beta1, cfg.beta2),
+            eps=cfg.eps,
+            weight_decay=cfg.weight_decay,
+            fused=True,
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate_factor(cfg, self.planned_steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    @override
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["generators"] = {"cpu": torch.get_rng_state()}
+        if torch.cuda.is_available():
+            checkpoint["generators"]["cuda"] = torch.cuda.get_rng_state_all()
+        checkpoint["train_sums"] = dict(self.train_sums)
+
+    @override
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        torch.set_rng_state(checkpoint["generators"]["cpu"].cpu())
+        if "cuda" in checkpoint["generators"] and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all([state.cpu() for state in checkpoint["generators"]["cuda"]])
+        self.train_sums = {name: value.to(self.device) for name, value in checkpoint["train_sums"].items()}
