@@ -1,0 +1,25 @@
+"""All figures of an ablation's report, in reading order."""
+
+from capsbench.report.analysis import Analysis
+from capsbench.report.figures.cost import pareto_plate, time_plate
+from capsbench.report.figures.forest import forest_plate
+from capsbench.report.figures.learning import learning_plate
+from capsbench.report.figures.pictures import reconstructions_plate
+from capsbench.report.figures.robustness import robustness_plate
+from capsbench.report.figures.routing import entropy_plate
+from capsbench.report.figures.style import Plate
+
+PLATES = (
+    forest_plate,
+    robustness_plate,
+    time_plate,
+    pareto_plate,
+    learning_plate,
+    reconstructions_plate,
+    entropy_plate,
+)
+
+
+def draw_plates(analysis: Analysis) -> list[Plate]:
+    """The figures for which there are runs."""
+    return [plate for draw in PLATES if (plate := draw(analysis)) is not None]
