@@ -8,7 +8,6 @@ from typing import Any
 import torch
 
 from capsbench.config import Config
-from capsbench.config_models import CapsNet
 from capsbench.errors import CapsbenchError
 
 BF16_CPU_FLAGS = {"avx512_bf16", "amx_bf16"}
@@ -51,13 +50,13 @@ def pick_accelerator(cfg: Config) -> str:
 
 
 def pick_precision(cfg: Config, accelerator: str) -> str:
-    """`32-true` or `bf16-mixed`; `auto` takes bf16 on a GPU that has it, and on a CPU that has it for large networks."""
+    """`32-true` or `bf16-mixed`; `auto` takes bf16 where the hardware multiplies in it."""
     asked = cfg.trainer.precision
     if asked not in PRECISIONS:
         raise CapsbenchError(f"trainer.precision={asked} is unknown; valid: {', '.join(PRECISIONS)}")
     if asked != "auto":
         return asked
-    pays = torch.cuda.is_bf16_supported() if accelerator == "cuda" else cpu_has_bf16() and _is_large(cfg)
+    pays = torch.cuda.is_bf16_supported() if accelerator == "cuda" else cpu_has_bf16()
     return "bf16-mixed" if pays else "32-true"
 
 
@@ -68,9 +67,3 @@ def cpu_has_bf16() -> bool:
     except OSError:
         return False
     return any(BF16_CPU_FLAGS & set(line.split()) for line in text.splitlines() if line.startswith("flags"))
-
-
-def _is_large(cfg: Config) -> bool:
-    """Whether matrix products dominate the step, so that converting to bf16 is repaid."""
-    width = cfg.model.stem_channels if isinstance(cfg.model, CapsNet) else max(cfg.model.channels)
-    return bool(width >= 128)

@@ -19,12 +19,11 @@ from capsbench.evaluation import affine, calibration, cost, reconstructions, rou
 from capsbench.evaluation.predict import Predictions, predict
 from capsbench.evaluation.result import Evaluated
 from capsbench.files import write_atomic
-from capsbench.models.output import Output
 from capsbench.training.callbacks.checkpoints import SELECTION_RULE, Checkpoints
 from capsbench.training.callbacks.clock import Clock
 from capsbench.training.hardware import Machine
 from capsbench.training.provenance import now
-from capsbench.training.task import losses_of
+from capsbench.training.task import classification_loss
 
 
 @dataclass
@@ -68,7 +67,8 @@ def measure(
 
     last = predict(model, splits.test_images, device, cfg.trainer.eval_batch_size, cfg.data.pad, machine.autocast)
     measured.metrics |= _test_metrics("test", last, splits.test_labels)
-    measured.metrics["test/loss"] = test_loss(cfg, machine, model, splits)
+    for name, loss in classification_loss(last.scores, splits.test_labels.cpu(), cfg).items():
+        measured.metrics[f"test/{name}"] = float(loss)
     measured.add(calibration.evaluate(last, splits.test_labels, lengths=is_capsule_model(cfg.model)))
     selected = last
     if best.best_epoch != best.last_epoch:
@@ -92,25 +92,6 @@ def measure(
         **robust.arrays,
     }
     return measured
-
-
-def test_loss(cfg: Config, machine: Machine, model: nn.Module, splits: Splits) -> float:
-    """The training loss on the test images, the decoder seeing the true class as in training."""
-    from capsbench.data.batches import EvalBatches
-
-    batches = EvalBatches(
-        splits.test_images,
-        splits.test_labels,
-        batch_size=cfg.trainer.eval_batch_size,
-        pad=cfg.data.pad,
-        device=machine.device,
-    )
-    total = 0.0
-    with torch.inference_mode(), machine.autocast():
-        for images, labels in batches:
-            output: Output = model(images, labels)
-            total += float(losses_of(output, images, labels, cfg)["loss"]) * len(labels)
-    return total / len(splits.test_labels)
 
 
 def write_result(

@@ -11,6 +11,7 @@ gone, is stale and may be taken over.
 
 import json
 import os
+import secrets
 import socket
 import threading
 import time
@@ -26,8 +27,11 @@ from capsbench.config import Config, run_hash
 from capsbench.errors import CapsbenchError
 from capsbench.files import write_atomic
 
+BEAT = "beat"
 BEAT_SECONDS = 10.0
 STALE_SECONDS = 60.0
+# Seconds by which a corrected clock may shift a process's start.
+START_TOLERANCE = 2.0
 
 
 class State(StrEnum):
@@ -109,26 +113,17 @@ class Claim:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "claim"
-        self.beat = self.path / "beat"
+        self.beat = self.path / BEAT
         self.stop = threading.Event()
+        self.me: dict[str, Any] = {}
 
     def owner(self) -> dict[str, Any]:
-        """Host and process that hold the claim; empty while it is being made."""
-        with suppress(OSError, ValueError):
-            owner = json.loads(self.beat.read_text())
-            return owner if isinstance(owner, dict) else {}
-        return {}
+        """Host, process and its start that hold the claim; empty while it is being made."""
+        return _owner(self.path)
 
     def is_stale(self) -> bool:
         """Whether the holder is gone: a dead process of this machine, or no sign of life for a minute."""
-        owner = self.owner()
-        if owner.get("host") == socket.gethostname():
-            return not _alive(int(owner.get("pid", 0)))
-        try:
-            last = (self.beat if self.beat.exists() else self.path).stat().st_mtime
-        except OSError:
-            return False
-        return time.time() - last > STALE_SECONDS
+        return _is_stale(self.path)
 
     def __enter__(self) -> "Claim":
         """Take the claim.
@@ -136,13 +131,12 @@ class Claim:
         Raises:
             CapsbenchError: if another live process holds it.
         """
+        import psutil
+
+        self.me = {"host": socket.gethostname(), "pid": os.getpid(), "started": psutil.Process().create_time()}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if self.path.exists() and self.is_stale():
-            # Renaming is atomic: of several processes that find the claim stale, one wins.
-            grave = self.path.with_name(f".claim.{os.getpid()}")
-            with suppress(OSError):
-                self.path.rename(grave)
-                rmtree(grave)
+            self._bury()
         try:
             self.path.mkdir()
         except FileExistsError:
@@ -159,10 +153,25 @@ class Claim:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop.set()
-        rmtree(self.path, ignore_errors=True)
+        # After a long sleep the claim may have been taken over; then it is not this process's to remove.
+        if self.owner() == self.me:
+            rmtree(self.path, ignore_errors=True)
+
+    def _bury(self) -> None:
+        """Remove a stale claim; of several processes that find it stale, renaming lets one do so."""
+        grave = self.path.with_name(f".claim.{secrets.token_hex(4)}")
+        try:
+            self.path.rename(grave)
+            # Between the look and the rename another process may have taken over: then this is its live claim.
+            if not _is_stale(grave):
+                grave.rename(self.path)
+                return
+        except OSError:
+            return
+        rmtree(grave, ignore_errors=True)
 
     def _write_beat(self) -> None:
-        write_atomic(self.beat, json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
+        write_atomic(self.beat, json.dumps(self.me))
 
     def _keep_beating(self) -> None:
         while not self.stop.wait(BEAT_SECONDS):
@@ -170,14 +179,41 @@ class Claim:
                 os.utime(self.beat)
 
 
-def _alive(pid: int) -> bool:
+def _owner(claim: Path) -> dict[str, Any]:
+    with suppress(OSError, ValueError):
+        owner = json.loads((claim / BEAT).read_text())
+        return owner if isinstance(owner, dict) else {}
+    return {}
+
+
+def _is_stale(claim: Path) -> bool:
+    owner = _owner(claim)
+    if owner.get("host") == socket.gethostname():
+        return not _alive(owner)
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        last = (claim / BEAT if (claim / BEAT).exists() else claim).stat().st_mtime
+    except OSError:
         return False
-    except PermissionError:
+    return time.time() - last > STALE_SECONDS
+
+
+def _alive(owner: dict[str, Any]) -> bool:
+    """Whether the owner is a living process of this machine.
+
+    A number alone does not name a process: after a restart, above all of a container, another one has it. So the time
+    of its start must fit too.
+    """
+    import psutil
+
+    try:
+        process = psutil.Process(int(owner.get("pid", 0)))
+        started = process.create_time()
+        same = abs(started - owner.get("started", started)) < START_TOLERANCE
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.AccessDenied:
         return True
-    return True
+    except psutil.Error:
+        return False
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -6,14 +6,10 @@ server is asked which rows it has, the real `wandb sync` sends the others, and t
 """
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -25,22 +21,12 @@ from capsbench.files import write_atomic
 from capsbench.training.runs import RunFolder, State, find_runs
 from capsbench.training.wandb_attempts import Attempt, find_attempts, merged_history, merged_records
 from capsbench.training.wandb_file import write_records
+from capsbench.training.wandb_server import CLIENT_PATIENCE, Address, Remote, runs_on_server, send, steps_on_server
 from capsbench.training.wandb_session import first_line, quiet_environment, unreachable
 
 LEDGER = "uploaded.json"
 RUNS_PER_UPLOAD = 20
 CONFIRM_SECONDS = 20.0
-API_SECONDS = 20
-# So that a server which dies ends the upload in seconds; what it did not take is sent by the next call.
-CLIENT_PATIENCE = {
-    "WANDB_X_FILE_STREAM_RETRY_MAX": "3",
-    "WANDB_X_FILE_STREAM_RETRY_WAIT_MIN_SECONDS": "1",
-    "WANDB_X_FILE_STREAM_RETRY_WAIT_MAX_SECONDS": "4",
-    "WANDB_X_FILE_TRANSFER_RETRY_MAX": "3",
-    "WANDB_X_FILE_TRANSFER_RETRY_WAIT_MAX_SECONDS": "4",
-    "WANDB_X_GRAPHQL_RETRY_MAX": "3",
-    "WANDB_X_GRAPHQL_RETRY_WAIT_MAX_SECONDS": "4",
-}
 
 
 class Upload(StrEnum):
@@ -78,11 +64,11 @@ class SyncReport:
     runs: tuple[RunUpload, ...]
 
     @property
-    def failed(self) -> bool:
-        """Whether any run that should be on the server may not be."""
-        return any(run.upload is Upload.failed for run in self.runs)
+    def complete(self) -> bool:
+        """Whether no upload failed."""
+        return not any(run.upload is Upload.failed for run in self.runs)
 
-    def __str__(self) -> str:
+    def text(self) -> str:
         """One line per run that is not simply there already, then the totals."""
         lines = []
         for run in self.runs:
@@ -96,32 +82,25 @@ class SyncReport:
 
 
 @dataclass(frozen=True)
-class Remote:
-    """A run as the server has it."""
-
-    rows: int = 0
-    state: str = "missing"
-
-
-@dataclass(frozen=True)
 class Offline:
     """A run with something to upload.
 
     Attributes:
-        run_id: the W&B run id of all its starts.
-        entity: empty for the user's default entity.
+        address: where it belongs on a server, as its newest start has it.
         steps: the step of every row it has logged.
         done: whether it came to its end.
     """
 
     folder: Path
-    run_id: str
-    entity: str
-    project: str
-    group: str
+    address: Address
     steps: frozenset[int]
     done: bool
     fingerprint: str
+
+    @property
+    def run_id(self) -> str:
+        """The W&B run id of all its starts."""
+        return self.address.run_id
 
     def is_complete(self, remote: Remote) -> bool:
         """Whether the server has every row, and the end of a run that came to its end."""
@@ -155,7 +134,7 @@ def sync_runs(root: Path, group: str | None, *, dry_run: bool = False, timeout: 
         import wandb
     except ModuleNotFoundError:
         raise CapsbenchError("wandb is not installed; `pip install wandb` and call `capsbench sync` again") from None
-    with quiet_environment(**CLIENT_PATIENCE):
+    with quiet_environment(CLIENT_PATIENCE, WANDB_MODE="online", WANDB_SILENT="false"):
         server = str(wandb.setup().settings.base_url)
         results: dict[Path, RunUpload] = {}
         waiting: list[Offline] = []
@@ -192,10 +171,7 @@ def _look_at(run: RunFolder, server: str) -> RunUpload | Offline:
         about = records[-1].run
         return Offline(
             run.path,
-            attempts[-1].run_id,
-            about.entity,
-            about.project,
-            about.run_group,
+            Address(about.entity, about.project, about.run_group, attempts[-1].run_id),
             frozenset(merged_history(attempts, run.path)),
             run.state is State.done,
             fingerprint,
@@ -207,10 +183,10 @@ def _look_at(run: RunFolder, server: str) -> RunUpload | Offline:
 def _upload(runs: list[Offline], server: str, timeout: float) -> list[RunUpload]:
     """Upload some runs in one call of `wandb sync`, and compare with the server before and after."""
     try:
-        before = _on_server(runs)
+        before = runs_on_server([run.address for run in runs])
     except Exception as error:  # whatever the server did, the other runs go on
         return [_outcome(run, Upload.failed, f"the server could not be read: {first_line(error)}") for run in runs]
-    outcomes, staged = [], []
+    outcomes, staged, folders = [], [], []
     with tempfile.TemporaryDirectory(prefix="capsbench-sync-") as stage:
         for run in runs:
             remote = before.get(run.run_id, Remote())
@@ -221,13 +197,14 @@ def _upload(runs: list[Offline], server: str, timeout: float) -> list[RunUpload]
                 outcomes.append(_confirmed(run, Upload.present, server))
             else:
                 try:
-                    _stage(run, Path(stage), _steps_on_server(run) if remote.rows else set())
+                    uploaded = steps_on_server(run.address) if remote.rows else set()
+                    folders.append(_stage(run, Path(stage), uploaded))
                     staged.append(run)
                 except Exception as error:  # one damaged run does not stop the others
                     outcomes.append(_outcome(run, Upload.failed, first_line(error)))
         if not staged:
             return outcomes
-        said = _wandb_sync(Path(stage), timeout)
+        said = send(folders, timeout)
     after, problem = _wait_for_server(staged, 0.0 if said else CONFIRM_SECONDS)
     for run in staged:
         remote = after.get(run.run_id, Remote())
@@ -239,66 +216,16 @@ def _upload(runs: list[Offline], server: str, timeout: float) -> list[RunUpload]
     return outcomes
 
 
-def _stage(run: Offline, stage: Path, uploaded: set[int]) -> None:
-    """Write one W&B folder that holds all of the run's starts, less the rows that the server has."""
+def _stage(run: Offline, stage: Path, uploaded: set[int]) -> Path:
+    """Write and return one W&B folder that holds all of the run's starts, less the rows that the server has."""
     attempts = find_attempts(run.folder)
     folder = stage / f"offline-run-{attempts[0].started}-{run.run_id}"
     for attempt in attempts:
-        if (attempt.path / "files").is_dir():
-            shutil.copytree(attempt.path / "files", folder / "files", dirs_exist_ok=True)
+        files = attempt.file.with_name("files")
+        if files.is_dir():
+            shutil.copytree(files, folder / "files", dirs_exist_ok=True)
     write_records(folder / f"run-{run.run_id}.wandb", merged_records(attempts, run.folder, uploaded))
-
-
-def _wandb_sync(stage: Path, timeout: float) -> str:
-    """Send everything in `stage`; returns what the client complained about, since its exit status says nothing."""
-    environment = {name: value for name, value in os.environ.items() if name not in ("WANDB_MODE", "WANDB_SILENT")}
-    command = [sys.executable, "-m", "wandb", "sync", *map(str, sorted(stage.iterdir()))]
-    with subprocess.Popen(
-        command,
-        cwd=stage,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        try:
-            said, _ = process.communicate(timeout=timeout)
-        except BaseException as error:
-            # The client's other half, wandb-core, would go on for many minutes.
-            os.killpg(process.pid, signal.SIGKILL)
-            if not isinstance(error, subprocess.TimeoutExpired):
-                raise
-            return f"`wandb sync` took more than {timeout:.0f} s"
-    complaints = [line for line in said.splitlines() if "ERROR" in line or "WARNING" in line]
-    return " ".join(complaints[:2])
-
-
-def _on_server(runs: Iterable[Offline]) -> dict[str, Remote]:
-    """What the server has, by run id, of those of the runs that it knows."""
-    import wandb
-
-    api = wandb.Api(timeout=API_SECONDS)
-    wanted = {run.run_id for run in runs}
-    known: dict[str, Remote] = {}
-    for entity, project, group in {(run.entity, run.project, run.group) for run in runs}:
-        path = f"{entity or api.default_entity}/{project}"
-        try:
-            found = list(api.runs(path, filters={"group": group}, per_page=200))
-        except ValueError:
-            # The project is made by its first upload.
-            continue
-        known |= {run.id: Remote(int(run.historyLineCount or 0), run.state) for run in found if run.id in wanted}
-    return known
-
-
-def _steps_on_server(run: Offline) -> set[int]:
-    import wandb
-
-    api = wandb.Api(timeout=API_SECONDS)
-    remote = api.run(f"{run.entity or api.default_entity}/{run.project}/{run.run_id}")
-    return {int(row["_step"]) for row in remote.scan_history(keys=["_step"])}
+    return folder
 
 
 def _wait_for_server(runs: list[Offline], seconds: float) -> tuple[dict[str, Remote], str]:
@@ -306,7 +233,7 @@ def _wait_for_server(runs: list[Offline], seconds: float) -> tuple[dict[str, Rem
     deadline = time.monotonic() + seconds
     while True:
         try:
-            known = _on_server(runs)
+            known = runs_on_server([run.address for run in runs])
         except Exception as error:  # an upload that cannot be checked counts as failed
             return {}, f"the server could not be read afterwards: {first_line(error)}"
         if all(run.is_complete(known.get(run.run_id, Remote())) for run in runs) or time.monotonic() > deadline:
@@ -318,9 +245,10 @@ def _confirmed(run: Offline, upload: Upload, server: str) -> RunUpload:
     """Note that the server has all of a run, for the next call and for the user's own `wandb sync`."""
     ledger = _ledger(run.folder)
     ledger[server] = {"run_id": run.run_id, "rows": len(run.steps), "fingerprint": run.fingerprint}
-    write_atomic(run.folder / "wandb" / LEDGER, json.dumps(ledger, indent=1))
-    for attempt in find_attempts(run.folder):
-        if attempt.file.exists():
+    # Where runs are read-only, the next call asks the server instead.
+    with suppress(OSError):
+        write_atomic(run.folder / "wandb" / LEDGER, json.dumps(ledger, indent=1))
+        for attempt in find_attempts(run.folder):
             attempt.file.with_suffix(".wandb.synced").touch()
     return _outcome(run, upload)
 
@@ -334,10 +262,13 @@ def _ledger(folder: Path) -> dict[str, Any]:
         ledger = json.loads((folder / "wandb" / LEDGER).read_text())
     except (OSError, ValueError):
         return {}
-    return ledger if isinstance(ledger, dict) else {}
+    if not isinstance(ledger, dict):
+        return {}
+    return {server: entry for server, entry in ledger.items() if isinstance(entry, dict)}
 
 
 def _fingerprint(run: RunFolder, attempts: list[Attempt]) -> str:
     """Changes when a run has logged more, was started again, or ended otherwise."""
     files = [*(attempt.file for attempt in attempts), run.path / "metrics.csv"]
-    return digest([[file.name, file.stat().st_size] for file in files if file.exists()] + [run.state.value])
+    sizes = [[file.parent.name, file.stat().st_size] for file in files if file.exists()]
+    return digest([sizes, run.state.value])

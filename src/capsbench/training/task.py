@@ -21,23 +21,26 @@ from capsbench.training.schedule import rate_factor
 Losses = dict[str, Tensor]
 
 
+def classification_loss(scores: Float[Tensor, "batch classes"], labels: Int[Tensor, " batch"], cfg: Config) -> Losses:
+    """The classification loss that the configuration names, under its name."""
+    if class_loss(cfg) is not ClassLoss.margin:
+        return {"cross_entropy": cross_entropy_loss(scores, labels)}
+    targets = nn.functional.one_hot(labels, scores.shape[1]).to(scores.dtype)
+    loss = margin_loss(
+        scores,
+        targets,
+        form=cfg.loss.margin_form,
+        positive=cfg.loss.margin_positive,
+        negative=cfg.loss.margin_negative,
+        down_weight=cfg.loss.margin_down_weight,
+    )
+    return {"margin": loss}
+
+
 def losses_of(output: Output, images: Tensor, labels: Int[Tensor, " batch"], cfg: Config) -> Losses:
     """The loss that is minimised under "loss", and its parts before weighting."""
-    if class_loss(cfg) is ClassLoss.margin:
-        targets = nn.functional.one_hot(labels, output.scores.shape[1]).to(output.scores.dtype)
-        classification = margin_loss(
-            output.scores,
-            targets,
-            form=cfg.loss.margin_form,
-            positive=cfg.loss.margin_positive,
-            negative=cfg.loss.margin_negative,
-            down_weight=cfg.loss.margin_down_weight,
-        )
-        parts = {"margin": classification}
-    else:
-        classification = cross_entropy_loss(output.scores, labels)
-        parts = {"cross_entropy": classification}
-    total = classification
+    parts = classification_loss(output.scores, labels, cfg)
+    total = next(iter(parts.values()))
     if output.reconstruction is not None:
         parts["reconstruction"] = reconstruction_loss(output.reconstruction, images)
         total = total + cfg.loss.reconstruction_weight * parts["reconstruction"]
@@ -77,8 +80,8 @@ class ClassificationTask(pl.LightningModule):
         loss = losses["loss"]
         with torch.no_grad():
             for name, value in {**losses, "accuracy": correct, "batches": torch.ones_like(loss)}.items():
-                value = value.detach()
-                self.train_sums[name] = self.train_sums[name] + value if name in self.train_sums else value.clone()
+                before = self.train_sums.get(name)
+                self.train_sums[name] = value.detach().clone() if before is None else before + value.detach()
             step = self.global_step + 1
             bad = ~torch.isfinite(loss) & (self.first_bad_step < 0)
             self.first_bad_step = torch.where(bad, step, self.first_bad_step)

@@ -66,7 +66,7 @@ def start_tracking(
     attempts = find_attempts(folder) if resumed else []
     run_id = attempts[-1].run_id if attempts else new_run_id(run)
     environment = ExitStack()
-    environment.enter_context(quiet_environment(WANDB_DATA_DIR=str(folder / "wandb" / "data")))
+    environment.enter_context(quiet_environment({"WANDB_DATA_DIR": str(folder / "wandb" / "data")}))
     try:
         wandb_run = open_run(
             folder,
@@ -223,6 +223,7 @@ def _tags(run: dict[str, Any], resolved: dict[str, Any]) -> list[str]:
 
 
 def _is_first_process() -> bool:
-    from pytorch_lightning.utilities import rank_zero_only
+    # Lightning sets the rank on this function; asking it costs no import of Lightning.
+    from lightning_utilities.core.rank_zero import rank_zero_only
 
     return int(getattr(rank_zero_only, "rank", 0)) == 0

@@ -18,24 +18,20 @@ from numpy.typing import NDArray
 from torch import nn
 
 from capsbench.config import Config
-from capsbench.data.batches import EvalBatches, TrainBatches
 from capsbench.data.splits import Splits, load_splits
 from capsbench.errors import CapsbenchError
 from capsbench.evaluation.cost import reset_peak_memory
 from capsbench.files import write_atomic
 from capsbench.models.build import build_model
-from capsbench.training.callbacks.checkpoints import Checkpoints
-from capsbench.training.callbacks.clock import Clock
-from capsbench.training.callbacks.metrics import MetricsWriter
-from capsbench.training.callbacks.progress import Progress
+from capsbench.training.fit import fit, train_batches
 from capsbench.training.hardware import Machine, pick_accelerator, pick_precision
 from capsbench.training.identity import evaluation_digest, is_done, plain
-from capsbench.training.metrics_csv import MetricsCsv
 from capsbench.training.provenance import provenance
 from capsbench.training.results import measure, write_result
 from capsbench.training.runs import Claim, RunFolder, run_folder, run_record
 from capsbench.training.task import ClassificationTask
 from capsbench.training.tracking import Tracker, start_tracking
+from capsbench.training.weights import load_weights
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +90,7 @@ def _run(cfg: Config, folder: RunFolder, record: dict[str, Any], origin: dict[st
     tracker = start_tracking(folder.path, cfg, record, plain(cfg), resumed)
     exit_code = 1
     try:
-        clock, checkpoints = _fit(cfg, folder.path, machine, task, batches, splits, tracker)
+        clock, checkpoints = fit(cfg, folder.path, machine, task, batches, splits, tracker)
         measured = measure(cfg, folder.path, machine, model, splits, clock, checkpoints)
         measured.metrics["time/wall_seconds"] = round(time.perf_counter() - started, 2)
         result = write_result(folder.path, record, plain(cfg), measured, origin, evaluation_digest(cfg))
@@ -112,7 +108,9 @@ def log_reconstructions(tracker: Tracker, pictures: dict[str, NDArray[Any]], ste
     """Show the test images above their reconstructions in W&B."""
     if pictures:
         pairs = np.concatenate([pictures["images"], pictures["reconstructions"]], axis=2)
-        captions = [f"{label} seen as {seen}" for label, seen in zip(pictures["labels"], pictures["predicted"], strict=True)]
+        captions = [
+            f"{label} seen as {seen}" for label, seen in zip(pictures["labels"], pictures["predicted"], strict=True)
+        ]
         tracker.log_pictures("reconstructions", pairs, captions, step)
 
 
@@ -138,114 +136,6 @@ def build_run_model(cfg: Config, splits: Splits) -> nn.Module:
     if cfg.trainer.init_from is not None:
         load_weights(model, Path(cfg.trainer.init_from))
     return model
-
-
-def load_weights(model: nn.Module, path: Path) -> None:
-    """Fill a model from a run's last.ckpt or best.ckpt.
-
-    Raises:
-        CapsbenchError: if the file is missing, damaged or of another model.
-    """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise CapsbenchError(f"no checkpoint at {path}") from None
-    except Exception as error:
-        raise CapsbenchError(f"{path} is not a readable checkpoint: {error}") from error
-    state = content.get("model") if isinstance(content, dict) else None
-    if state is None and isinstance(content, dict):
-        prefix = "model."
-        state = {n.removeprefix(prefix): v for n, v in content.get("state_dict", {}).items() if n.startswith(prefix)}
-    try:
-        model.load_state_dict(state or {})
-    except RuntimeError as error:
-        raise CapsbenchError(f"{path} holds the weights of another model: {error}") from None
-
-
-def train_batches(cfg: Config, splits: Splits, device: torch.device) -> TrainBatches:
-    """The run's training batches on the device.
-
-    Raises:
-        CapsbenchError: if there are fewer training images than a batch holds.
-    """
-    if len(splits.train_labels) < cfg.trainer.batch_size:
-        raise CapsbenchError(
-            f"trainer.batch_size={cfg.trainer.batch_size} is more than the {len(splits.train_labels)} training images"
-        )
-    return TrainBatches(
-        splits.train_images,
-        splits.train_labels,
-        batch_size=cfg.trainer.batch_size,
-        pad=cfg.data.pad,
-        shift=cfg.data.shift,
-        seed=cfg.seed,
-        device=device,
-        limit=cfg.trainer.limit_batches,
-        repeat=cfg.trainer.overfit_batches,
-    )
-
-
-def _fit(
-    cfg: Config,
-    folder: Path,
-    machine: Machine,
-    task: ClassificationTask,
-    batches: TrainBatches,
-    splits: Splits,
-    tracker: Tracker | None,
-) -> tuple[Clock, Checkpoints]:
-    metrics = MetricsCsv(folder / "metrics.csv")
-    clock, checkpoints = Clock(), Checkpoints(folder, cfg.trainer.checkpoint_minutes)
-    progress = Progress(folder, f"{cfg.run.arm} seed {cfg.seed}", task.planned_steps, show=cfg.trainer.progress)
-    callbacks: list[pl.Callback] = [clock, MetricsWriter(cfg.trainer.log_every, clock), progress]
-    validation = EvalBatches(
-        splits.validation_images,
-        splits.validation_labels,
-        batch_size=cfg.trainer.eval_batch_size,
-        pad=cfg.data.pad,
-        device=machine.device,
-        limit=cfg.trainer.limit_batches,
-    )
-    trainer = pl.Trainer(
-        accelerator=machine.accelerator,
-        devices=cfg.trainer.devices,
-        precision=machine.precision,  # type: ignore[arg-type]
-        max_steps=task.planned_steps,
-        max_epochs=-1,
-        gradient_clip_val=cfg.optimizer.clip_norm,
-        deterministic=cfg.trainer.deterministic,
-        logger=[metrics, *([tracker.logger] if tracker is not None else [])],
-        callbacks=[*callbacks, checkpoints],
-        num_sanity_val_steps=0,
-        log_every_n_steps=cfg.trainer.log_every,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-        use_distributed_sampler=False,
-        default_root_dir=folder,
-    )
-    checkpoint = folder / "last.ckpt"
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        if checkpoint.exists():
-            step = _checkpoint_step(checkpoint)
-            metrics.drop_after(step)
-            log.info("going on from step %d of %d", step, task.planned_steps)
-        trainer.fit(
-            task, batches, validation, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True
-        )
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-    return clock, checkpoints
-
-
-def _checkpoint_step(path: Path) -> int:
-    try:
-        return int(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["global_step"])
-    except Exception as error:
-        raise CapsbenchError(
-            f"{path} is not a readable checkpoint ({error}); remove it to start the run from scratch"
-        ) from error
 
 
 @contextlib.contextmanager

@@ -18,28 +18,27 @@ from capsbench.training.runs import RunFolder, State
 from capsbench.training.wandb_file import Record, item_key, read_records
 
 STEP_KEY = "trainer/global_step"
-FOLDER_NAME = re.compile(r"(?:offline-)?run-(?P<started>\d{8}_\d{6})-(?P<id>.+)")
+FOLDER_NAME = re.compile(r"(?:offline-)?run-(?P<started>\d{8}_\d{6})-.+")
 # Streams that the server only appends to: sent with the first upload, not again when rows are added to it.
 APPENDED = frozenset({"stats", "output", "output_raw"})
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One W&B folder of a run."""
+    """One W&B folder of a run, by its `.wandb` file."""
 
-    path: Path
-    run_id: str
+    file: Path
     started: str
 
     @property
-    def file(self) -> Path:
-        """The `.wandb` file, which a client that was killed at once may not have made."""
-        return self.path / f"run-{self.run_id}.wandb"
+    def run_id(self) -> str:
+        """The W&B run id, which the folder's name may have a counter after."""
+        return self.file.stem.removeprefix("run-")
 
     @cached_property
     def records(self) -> list[Record]:
-        """The file's protobuf records; none where there is no file."""
-        return list(read_records(self.file)) if self.file.exists() else []
+        """The file's protobuf records."""
+        return list(read_records(self.file))
 
     @property
     def run_record(self) -> Record | None:
@@ -55,8 +54,9 @@ def find_attempts(folder: Path) -> list[Attempt]:
     found = []
     for path in (folder / "wandb").glob("*run-*"):
         match = FOLDER_NAME.fullmatch(path.name)
-        if match and path.is_dir() and not path.is_symlink():
-            found.append(Attempt(path, match["id"], match["started"]))
+        # `latest-run` is a link to one of the others.
+        if match and not path.is_symlink():
+            found += [Attempt(file, match["started"]) for file in path.glob("run-*.wandb")]
     seconds = Counter(attempt.started for attempt in found)
     found.sort(key=lambda attempt: (attempt.started, _nanoseconds(attempt) if seconds[attempt.started] > 1 else 0))
     return [attempt for attempt in found if attempt.run_id == found[-1].run_id]
@@ -165,7 +165,8 @@ def _outcome(folder: RunFolder, ending: Iterable[Record]) -> list[Record]:
 
     state = folder.state
     recorded = list(ending)
-    if recorded or state not in (State.done, State.failed):
+    agrees = state is not State.done or all(record.exit.exit_code == 0 for record in recorded)
+    if (recorded and agrees) or state not in (State.done, State.failed):
         return recorded
     summary, end = wandb_internal_pb2.Record(), wandb_internal_pb2.Record()
     end.exit.exit_code = 0 if state is State.done else 1

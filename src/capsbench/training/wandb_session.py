@@ -127,13 +127,13 @@ def stop_client() -> None:
 
 
 @contextmanager
-def quiet_environment(**defaults: str) -> Iterator[None]:
+def quiet_environment(defaults: dict[str, str], **forced: str) -> Iterator[None]:
     """Settings that the client takes only from the environment, put back afterwards.
 
-    No telemetry, and `defaults` where the user has not set them.
+    No telemetry; `defaults` where the user has not set them, `forced` even where they have.
     """
     before = {name: value for name, value in os.environ.items() if name.startswith("WANDB_")}
-    os.environ.update({**defaults, **before, "WANDB_ERROR_REPORTING": "false"})
+    os.environ.update({**defaults, **before, **forced, "WANDB_ERROR_REPORTING": "false"})
     try:
         yield
     finally:

@@ -36,6 +36,10 @@ class Checkpoints(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        assert isinstance(pl_module, ClassificationTask)
+        # From an epoch's last step Lightning would go on without its validation; the epoch's end is about to save.
+        if trainer.is_last_batch or trainer.global_step >= pl_module.planned_steps:
+            return
         due = time.monotonic() - self.saved > 60 * self.minutes
         if trainer.strategy.broadcast(due) if trainer.world_size > 1 else due:
             self.save_last(trainer, pl_module)
@@ -81,4 +85,3 @@ class Checkpoints(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         for name in KEPT:
             setattr(self, name, state_dict[name])
-

@@ -34,9 +34,13 @@ class Clock(pl.Callback):
         return self.before + (0.0 if self.started is None else time.perf_counter() - self.started)
 
     @override
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        _wait_for_device()
-        self.started = time.perf_counter()
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        # Not at the start of the epoch: Lightning announces none when a run goes on in the middle of one.
+        if self.started is None:
+            _wait_for_device()
+            self.started = time.perf_counter()
 
     @override
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
