@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from capsbench.compose import explain, register_schema, shipped, typed
+from capsbench.environment import prepare_environment
 from capsbench.errors import CapsbenchError
 
 
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         CapsbenchError: for an unknown key, a wrong value or an impossible combination.
     """
+    prepare_environment()
     register_schema()
     # Hydra then raises its errors instead of printing them, so that they can be said in this package's words.
     os.environ["HYDRA_FULL_ERROR"] = "1"

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from capsbench.environment import prepare_environment
 from capsbench.errors import CapsbenchError
 
 if TYPE_CHECKING:
@@ -22,12 +23,17 @@ Train capsule networks and convolutional networks under one protocol, many times
   capsbench sweep quick                      run all arms and seeds of sweeps/quick.yaml, then report
   capsbench report quick                     tables and figures of what has run so far
 """
-EPILOG = "The same command again continues what was stopped and skips what is done. Exit status: 0 done, 1 a run failed, 2 a mistake in the command or its files, 130 interrupted."
+EPILOG = """\
+The same command again continues what was stopped and skips what is done. Completion: eval "$(capsbench completion bash)".
+Exit status: 0 done, 1 a run failed, 2 a mistake in the command or its files, 130 interrupted.
+"""
+COMMANDS = ("train", "sweep", "status", "report", "sync", "data", "keys", "completion")
 MISTAKE, INTERRUPTED = 2, 130
 
 
 def main() -> None:
     """Entry point of the console script."""
+    prepare_environment()
     with reporting_errors():
         arguments = sys.argv[1:]
         # Hydra reads a run's arguments itself: flags, overrides and completion are its own.
@@ -36,7 +42,13 @@ def main() -> None:
 
             train(arguments[1:])
             return
-        parsed = parser().parse_args(arguments)
+        parsed, rest = parser().parse_known_args(arguments)
+        # argparse takes no further positionals after an option, and overrides may well come last.
+        strange = [word for word in rest if "=" not in word or word.startswith("--") or "overrides" not in parsed]
+        if strange:
+            parser().error(f"unrecognized arguments: {' '.join(strange)}")
+        if rest:
+            parsed.overrides += rest
         sys.exit(parsed.command(parsed))
 
 
@@ -209,8 +221,10 @@ def _load(arguments: argparse.Namespace) -> "Sweep":
 
 
 def _write_report(sweep: "Sweep", runs: "Sequence[Planned]", out: Path | None) -> None:
-    from capsbench.report.report import write_report
+    from capsbench.report.report import study, write_analysis
+    from capsbench.report.summary import summary_text
     from capsbench.studies.plan import arm_hashes, runs_root
 
-    index = write_report(sweep, runs_root(runs), out or Path("report") / sweep.group, arm_hashes(runs))
-    print(f"report: {index}")
+    analysis = study(sweep, runs_root(runs), arm_hashes(runs))
+    index = write_analysis(analysis, out or Path("report") / sweep.group)
+    print(f"\n{summary_text(analysis)}\n\nreport: {index}")

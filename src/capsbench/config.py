@@ -21,6 +21,30 @@ class DatasetName(StrEnum):
     """Data sets that `data.name` can ask for."""
 
     mnist = "mnist"
+    fashion_mnist = "fashion_mnist"
+    kmnist = "kmnist"
+    usps = "usps"
+    cifar10 = "cifar10"
+    svhn = "svhn"
+    smallnorb = "smallnorb"
+    affnist = "affnist"
+    folder = "folder"
+
+
+class Colour(StrEnum):
+    """Channels of images out of a folder; `auto` is grey when no image has colour."""
+
+    auto = "auto"
+    grey = "grey"
+    rgb = "rgb"
+
+
+class Viewpoint(StrEnum):
+    """Which viewpoints of smallNORB are trained on: all, or those that leave others to be novel."""
+
+    all = "all"
+    azimuth = "azimuth"
+    elevation = "elevation"
 
 
 class Split(StrEnum):
@@ -75,6 +99,17 @@ class Data:
     split_seed: int = key(0, "seed of the validation split and of the training subset; the same for every run")
     pad: int = key(0, "zero pixels added on every side (6 turns 28x28 into the 40x40 of the affNIST protocol)")
     shift: int = key(2, "largest random shift of a training image in pixels, in each direction, zero filled")
+    size: int | None = key(None, "resize images to this height and width (a folder's: shorter side, middle); null: as is")
+    crop: int | None = key(None, "train on random windows of this height and width, test on the middle; null: whole images")
+    flip: bool = key(False, "mirror every second training image, drawn anew in every epoch")
+    brightness: float = key(0.0, "add up to this many of 255 grey levels to a training image, or take them away")
+    contrast: list[float] | None = key(None, "[lowest, highest] factor on a training image's contrast; null: none")
+    standardize: bool = key(False, "give the network each image with mean 0 and variance 1, in training and tests")
+    partial: bool = key(False, "accept an incomplete published set (cifar10), and say so")
+    viewpoint: Viewpoint = key(Viewpoint.all, "smallnorb: train on all viewpoints, or leave azimuths or elevations novel")
+    colour: Colour = key(Colour.auto, "folder: auto (grey when no image has colour), grey or rgb")
+    test_share: float = key(0.2, "folder without a test part of its own: share of each class drawn for it by split_seed")
+    list: str | None = key(None, "folder: a CSV file with the columns path, split (train, test) and, if wished, class")
 
 
 @dataclass
@@ -86,7 +121,9 @@ class Loss:
     margin_positive: float = key(0.9, "m+ of the margin loss")
     margin_negative: float = key(0.1, "m- of the margin loss")
     margin_down_weight: float = key(0.5, "lambda: weight of absent classes in the margin loss")
-    reconstruction_weight: float = key(0.0005, "weight of the summed squared pixel error; models without a decoder have none")
+    reconstruction_weight: float = key(
+        0.0005, "weight of the summed squared pixel error; models without a decoder have none"
+    )
 
 
 @dataclass
@@ -101,7 +138,8 @@ class Optimizer:
     schedule: Schedule = key(Schedule.exponential, "exponential: lr * decay^(step / decay_steps), or constant")
     decay: float = key(0.96, "factor of the exponential schedule")
     decay_steps: float | None = key(
-        None, "steps per factor (released code: 2000); null: planned steps / 150, so that a short run ends as the full one"
+        None,
+        "steps per factor (released code: 2000); null: planned steps / 150, so that a short run ends as the full one",
     )
     floor: float = key(1e-6, "the learning rate never falls below this")
     clip_norm: float | None = key(None, "clip the gradient's global norm to this; null: no clipping")
@@ -114,12 +152,13 @@ class Trainer:
     epochs: int = key(10, "passes over the training images")
     steps: int | None = key(None, "stop after this many optimiser steps instead of after `epochs`")
     batch_size: int = key(128, "images per optimiser step, over all devices together")
-    eval_batch_size: int = key(500, "images per evaluation batch", identity=False)
+    eval_batch_size: int = key(100, "images per evaluation batch", identity=False)
     accelerator: str = key("auto", "auto, cpu, cuda (gpu)")
     devices: int = key(1, "number of devices")
-    precision: str = key("auto", "auto, 32-true or bf16-mixed; auto takes bf16 where the hardware has it and it pays")
-    compile: Any = key("auto", "auto, true or false: compile the training step (auto: when it repays itself)",
-                       identity=False)
+    precision: str = key("auto", "auto, 32-true or bf16-mixed; auto takes bf16 where the hardware multiplies in it")
+    compile: Any = key(
+        "auto", "auto, true or false: compile the training step (auto: when it repays itself)", identity=False
+    )
     deterministic: bool = key(False, "refuse operations without a deterministic implementation")
     threads: int | None = key(None, "CPU threads; null leaves PyTorch's choice", identity=False)
     log_every: int = key(50, "write training metrics every this many steps", identity=False)
@@ -135,7 +174,9 @@ class Affine:
     """Affine robustness: an affNIST-like test set and curves over one factor at a time."""
 
     enabled: bool = key(True, "evaluate affine robustness", identity=False)
-    images: int | None = key(None, "test images that are transformed for the affNIST-like set; null: all", identity=False)
+    images: int | None = key(
+        None, "test images that are transformed for the affNIST-like set; null: all", identity=False
+    )
     variants: int = key(1, "random transformations per image (affNIST has 32)", identity=False)
     curve_images: int = key(1000, "test images behind each point of the curves", identity=False)
     seed: int = key(0, "seed of the transformations, the same for every run", identity=False)

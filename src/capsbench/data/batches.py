@@ -92,6 +92,11 @@ class TrainBatches:
             self.done += 1
             yield to_unit(self.windows[index, :, corner[:, 0], corner[:, 1]]), self.labels[index]
 
+    def example(self) -> Batch:
+        """One batch of the shape that training has; taking it does not move the run on."""
+        index = torch.arange(self.rank, self.batch_size, self.world, device=self.device)
+        return to_unit(self.windows[index, :, self.shift, self.shift]), self.labels[index]
+
     def state_dict(self) -> dict[str, Any]:
         """How many batches the run has taken so far."""
         return {"done": self.done}

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# The test command: makes the environment, then style, types and tests. Arguments go to pytest (e.g. -m "not slow", -k resume).
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source scripts/environment.sh
+install dev
+"$venv/bin/ruff" check .
+"$venv/bin/ruff" format --check .
+"$venv/bin/mypy"
+exec "$venv/bin/pytest" "$@"
