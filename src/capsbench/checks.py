@@ -1,7 +1,16 @@
 """Values and combinations that the types alone let through but that no run can have."""
 
 from capsbench.config import ClassLoss, Config, is_capsule_model
-from capsbench.config_models import CapsNet, Cnn
+from capsbench.config_models import (
+    OWN_ACTIVATION,
+    OWN_LOGITS,
+    CapsNet,
+    Cnn,
+    Normaliser,
+    Squash,
+    TransformSharing,
+)
+from capsbench.config_models import RoutingAlgorithm as Algorithm
 from capsbench.errors import CapsbenchError
 
 AT_LEAST_ONE = (
@@ -16,6 +25,8 @@ AT_LEAST_ONE = (
     "trainer.overfit_batches",
     "data.train_images",
     "data.validation_images",
+    "data.size",
+    "data.crop",
     "evaluation.affine.images",
     "evaluation.affine.variants",
     "evaluation.affine.curve_images",
@@ -33,6 +44,7 @@ AT_LEAST_ZERO = (
     "data.split_seed",
     "data.pad",
     "data.shift",
+    "data.brightness",
     "loss.reconstruction_weight",
     "optimizer.weight_decay",
     "optimizer.floor",
@@ -45,9 +57,11 @@ ABOVE_ZERO = (
     "optimizer.decay",
     "optimizer.decay_steps",
     "optimizer.clip_norm",
+    "model.routing.final_lambda",
+    "model.routing.min_variance",
     "trainer.checkpoint_minutes",
 )
-SHARES = ("optimizer.beta1", "optimizer.beta2", "model.dropout")
+SHARES = ("optimizer.beta1", "optimizer.beta2", "model.dropout", "loss.spread_start", "loss.spread_end")
 
 
 def check(cfg: Config) -> None:
@@ -73,18 +87,68 @@ def check(cfg: Config) -> None:
 
 def _check_model(cfg: Config) -> None:
     model = cfg.model
-    if cfg.loss.classification is ClassLoss.margin and not is_capsule_model(model):
+    loss = cfg.loss.classification
+    if loss in (ClassLoss.margin, ClassLoss.spread, ClassLoss.nll) and not is_capsule_model(model):
         raise CapsbenchError(
-            "loss.classification=margin needs scores that are capsule lengths in [0, 1), which "
-            f"model.name={model.name} does not give; use loss.classification=cross_entropy or auto"
+            f"loss.classification={loss} needs scores that are capsule lengths or other activations in [0, 1], which "
+            f"{_why_logits(model)} does not give; use loss.classification=cross_entropy or auto"
         )
     if isinstance(model, CapsNet):
         if model.reconstruction and any(units < 1 for units in model.decoder_hidden):
             raise CapsbenchError(f"model.decoder_hidden={model.decoder_hidden} must be positive numbers")
+        _check_routing(model)
     elif isinstance(model, Cnn):
         for name in ("channels", "kernels", "strides", "windows", "hidden"):
             if any(number < 1 for number in getattr(model, name)):
                 raise CapsbenchError(f"model.{name}={getattr(model, name)} must be positive numbers")
+
+
+def _why_logits(model: object) -> str:
+    """The key that makes a model's scores logits."""
+    if isinstance(model, CapsNet) and model.routing.algorithm in OWN_LOGITS:
+        return f"model.routing.algorithm={model.routing.algorithm}"
+    if isinstance(model, CapsNet):
+        return f"model.squash={model.squash}"
+    return f"model.name={getattr(model, 'name', None)}"
+
+
+def _check_routing(model: CapsNet) -> None:
+    routing, transforms = model.routing, model.transforms
+    dynamic, softmax = routing.algorithm is Algorithm.dynamic, routing.normaliser is Normaliser.softmax_out
+    if routing.leaky and not (dynamic and softmax):
+        raise CapsbenchError(
+            "model.routing.leaky=true adds a parent to the softmax over output capsules, so it needs "
+            "model.routing.algorithm=dynamic and model.routing.normaliser=softmax_out, not "
+            f"{routing.algorithm} and {routing.normaliser}"
+        )
+    if not (softmax or dynamic):
+        raise CapsbenchError(
+            f"model.routing.normaliser={routing.normaliser} changes how dynamic routing's logits become coupling; "
+            f"model.routing.algorithm={routing.algorithm} has its own rule"
+        )
+    if routing.algorithm in OWN_ACTIVATION and model.squash in (Squash.layer_norm, Squash.none):
+        raise CapsbenchError(
+            f"model.routing.algorithm={routing.algorithm} weighs primary capsules by their activation in [0, 1], their "
+            f"length, which model.squash={model.squash} does not bound; use hinton, exponential or tanh"
+        )
+    if routing.algorithm is Algorithm.shared and transforms not in (TransformSharing.per_pair, TransformSharing.single):
+        raise CapsbenchError(
+            f"model.routing.algorithm=shared has a single matrix per class, so model.transforms={transforms} "
+            "cannot be; use model.routing.algorithm=uniform with it, or model.transforms=single"
+        )
+    if transforms is not TransformSharing.none:
+        return
+    if routing.algorithm not in (Algorithm.self_routing, Algorithm.random_fixed):
+        raise CapsbenchError(
+            "model.transforms=none makes every primary capsule predict the same pose for all classes, so that "
+            f"model.routing.algorithm={routing.algorithm} cannot tell them apart; only self_routing and random_fixed, "
+            "whose coupling differs by class without looking at votes, can do without matrices"
+        )
+    if model.primary_dim != model.class_dim:
+        raise CapsbenchError(
+            f"model.transforms=none keeps poses as they are, so model.class_dim={model.class_dim} must equal "
+            f"model.primary_dim={model.primary_dim}"
+        )
 
 
 def _get(cfg: object, name: str) -> float | None:

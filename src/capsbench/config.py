@@ -14,7 +14,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from capsbench.config_models import CapsNet, MarginForm, key
+from capsbench.config_models import MarginForm, gives_activations, key
 
 
 class DatasetName(StrEnum):
@@ -55,11 +55,13 @@ class Split(StrEnum):
 
 
 class ClassLoss(StrEnum):
-    """The classification part of the loss; `auto` is margin for capsule networks and cross-entropy for CNNs."""
+    """The classification part of the loss; `auto` is margin for scores that are activations, else cross-entropy."""
 
     auto = "auto"
     margin = "margin"
     cross_entropy = "cross_entropy"
+    spread = "spread"
+    nll = "nll"
 
 
 class Schedule(StrEnum):
@@ -116,11 +118,16 @@ class Data:
 class Loss:
     """What is minimised: a classification part and a weighted reconstruction part."""
 
-    classification: ClassLoss = key(ClassLoss.auto, "auto, margin or cross_entropy")
+    classification: ClassLoss = key(
+        ClassLoss.auto,
+        "auto, margin, cross_entropy, spread (Hinton 2018) or nll (of activations scaled to sum to one, Hahn 2019)",
+    )
     margin_form: MarginForm = key(MarginForm.official, "paper: sum over classes; official: half the mean over classes")
     margin_positive: float = key(0.9, "m+ of the margin loss")
     margin_negative: float = key(0.1, "m- of the margin loss")
     margin_down_weight: float = key(0.5, "lambda: weight of absent classes in the margin loss")
+    spread_start: float = key(0.2, "margin of the spread loss at step 0")
+    spread_end: float = key(0.9, "margin of the spread loss at the last planned step; it grows linearly")
     reconstruction_weight: float = key(
         0.0005, "weight of the summed squared pixel error; models without a decoder have none"
     )
@@ -252,8 +259,8 @@ def run_hash(cfg: Config) -> str:
 
 
 def is_capsule_model(model: object) -> bool:
-    """Whether a model configuration describes a network whose scores are capsule lengths."""
-    return isinstance(model, CapsNet)
+    """Whether a model's class scores are activations in [0, 1], such as capsule lengths, rather than logits."""
+    return gives_activations(model)
 
 
 def class_loss(cfg: Config) -> ClassLoss:

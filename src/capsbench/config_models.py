@@ -14,9 +14,38 @@ def key(default: Any, doc: str, *, identity: bool = True) -> Any:
 
 
 class RoutingAlgorithm(StrEnum):
-    """How votes become class capsules."""
+    """How input capsules become class capsules; `capsules/routing/` has one file for each."""
 
     dynamic = "dynamic"
+    uniform = "uniform"
+    random_fixed = "random_fixed"
+    shared = "shared"
+    max_min = "max_min"
+    em = "em"
+    variational_bayes = "variational_bayes"
+    self_routing = "self_routing"
+    inverted_attention = "inverted_attention"
+    self_attention = "self_attention"
+    attention = "attention"
+    homogeneous = "homogeneous"
+
+
+class Normaliser(StrEnum):
+    """How dynamic routing's logits become coupling coefficients."""
+
+    softmax_out = "softmax_out"
+    softmax_in = "softmax_in"
+    sigmoid = "sigmoid"
+    max_min = "max_min"
+
+
+class TransformSharing(StrEnum):
+    """Which input capsules share a transformation matrix: none, those of one type, all; or no matrices at all."""
+
+    per_pair = "per_pair"
+    per_type = "per_type"
+    single = "single"
+    none = "none"
 
 
 class RoutingGradient(StrEnum):
@@ -27,10 +56,27 @@ class RoutingGradient(StrEnum):
 
 
 class Squash(StrEnum):
-    """Non-linearity that maps a capsule's length into [0, 1)."""
+    """Non-linearity of a capsule's pose; the first three keep activations in [0, 1)."""
 
     hinton = "hinton"
     exponential = "exponential"
+    tanh = "tanh"
+    layer_norm = "layer_norm"
+    none = "none"
+
+
+class DecoderKind(StrEnum):
+    """Fully connected layers (Sabour et al. 2017) or transposed convolutions (Rajasegaran et al. 2019)."""
+
+    dense = "dense"
+    deconvolution = "deconvolution"
+
+
+class DecoderMask(StrEnum):
+    """Whether the decoder can tell which class it rebuilds: all poses with the others zeroed, or the one pose alone."""
+
+    class_conditional = "class_conditional"
+    independent = "independent"
 
 
 class Initialization(StrEnum):
@@ -83,9 +129,22 @@ class Routing:
     """Routing between the primary and the class capsules."""
 
     algorithm: RoutingAlgorithm = key(RoutingAlgorithm.dynamic, "routing algorithm")
-    iterations: int = key(3, "routing iterations; 1 is the uniform average")
-    gradient: RoutingGradient = key(RoutingGradient.unroll, "unroll: through all iterations; detach: only the last")
-    leaky: bool = key(False, "add a none-of-the-above parent that takes part of each capsule's coupling")
+    iterations: int = key(
+        3,
+        "routing iterations, 1 being the uniform average; of dynamic, max_min, em, variational_bayes and "
+        "inverted_attention, the others have none",
+    )
+    gradient: RoutingGradient = key(
+        RoutingGradient.unroll, "unroll: through all iterations; detach: only the last (dynamic, max_min)"
+    )
+    leaky: bool = key(False, "add a none-of-the-above parent that takes part of each capsule's coupling (dynamic)")
+    normaliser: Normaliser = key(
+        Normaliser.softmax_out,
+        "logits to coupling (dynamic): softmax_out over outputs (the paper), softmax_in over inputs (a common port "
+        "mistake), sigmoid, or max_min over outputs",
+    )
+    final_lambda: float = key(0.01, "inverse temperature that em's schedule tends to: final_lambda (1 - 0.95^t)")
+    min_variance: float = key(5e-4, "added to the variances of em, as in the released code")
 
 
 @dataclass
@@ -100,13 +159,30 @@ class CapsNet:
     primary_kernel: int = key(9, "kernel of the primary capsules' convolution")
     primary_stride: int = key(2, "stride of the primary capsules' convolution")
     primary_scale: PrimaryScale = key(PrimaryScale.inverse_types, "factor on the primary convolution")
-    class_dim: int = key(16, "dimensions of a class capsule's pose")
+    class_dim: int = key(16, "dimensions of a class capsule's pose (homogeneous: primary_dim, whatever this says)")
     routing: Routing = field(default_factory=Routing)
-    bias: bool = key(True, "bias of the class capsules, added in every routing iteration")
-    squash: Squash = key(Squash.hinton, "squashing function")
+    transforms: TransformSharing = key(
+        TransformSharing.per_pair,
+        "one matrix per pair of capsules, per capsule type (shared over positions), a single one per class, or none",
+    )
+    bias: bool = key(
+        True,
+        "bias of the class capsules, added before each squash; em, variational_bayes, self_routing, "
+        "inverted_attention and homogeneous have none",
+    )
+    squash: Squash = key(
+        Squash.hinton,
+        "of primary capsules, and of class capsules where the routing algorithm squashes (not em, variational_bayes, "
+        "self_routing, inverted_attention, homogeneous); layer_norm reads class scores from poses by a linear map",
+    )
     initialization: Initialization = key(Initialization.official, "initial weights")
     reconstruction: bool = key(True, "build the decoder")
-    decoder_hidden: list[int] = key([512, 1024], "hidden units of the decoder's layers")
+    decoder: DecoderKind = key(DecoderKind.dense, "dense layers or deconvolution (transposed convolutions)")
+    mask: DecoderMask = key(
+        DecoderMask.class_conditional,
+        "what the decoder sees: all poses but one zeroed, or the one pose alone (independent)",
+    )
+    decoder_hidden: list[int] = key([512, 1024], "hidden units of the dense decoder's layers")
 
 
 @dataclass
@@ -124,3 +200,16 @@ class Cnn:
     head: Head = key(Head.flatten, "flatten, global_average or global_max")
     hidden: list[int] = key([], "units of the fully connected layers before the class scores")
     dropout: float = key(0.0, "dropout rate before the class scores")
+
+
+OWN_ACTIVATION = (RoutingAlgorithm.em, RoutingAlgorithm.variational_bayes, RoutingAlgorithm.self_routing)
+OWN_LOGITS = (RoutingAlgorithm.inverted_attention, RoutingAlgorithm.homogeneous)
+
+
+def gives_activations(model: object) -> bool:
+    """Whether a network's class scores are activations in [0, 1], such as capsule lengths, rather than logits."""
+    if not isinstance(model, CapsNet):
+        return False
+    if model.routing.algorithm in OWN_ACTIVATION:
+        return True
+    return model.routing.algorithm not in OWN_LOGITS and model.squash not in (Squash.layer_norm, Squash.none)

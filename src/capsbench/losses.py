@@ -40,6 +40,38 @@ def margin_loss(
     return 0.5 * per_class_BJ.mean() if form is MarginForm.official else per_class_BJ.sum(dim=1).mean()
 
 
+def spread_loss(
+    activations_BJ: Float[Tensor, "batch classes"],
+    labels_B: Int[Tensor, " batch"],
+    margin: Float[Tensor, ""] | float,
+    *,
+    form: MarginForm,
+) -> Float[Tensor, ""]:
+    """sum_{k != t} max(0, m - (a_t - a_k))^2 (Hinton, Sabour and Frosst 2018, eq. 3).
+
+    Args:
+        activations_BJ: activations of the class capsules.
+        labels_B: t, the class that is present.
+        margin: m, which grows during training so that few capsules die early.
+        form: `paper` sums over the classes and averages over the batch, `official` averages over both, as the released
+            code does.
+    """
+    target_B1 = activations_BJ.gather(1, labels_B[:, None])
+    others_BJ = 1 - functional.one_hot(labels_B, activations_BJ.shape[1]).to(activations_BJ.dtype)
+    per_class_BJ = others_BJ * functional.relu(margin - (target_B1 - activations_BJ)).square()
+    return per_class_BJ.mean() if form is MarginForm.official else per_class_BJ.sum(dim=1).mean()
+
+
+def nll_loss(activations_BJ: Float[Tensor, "batch classes"], labels_B: Int[Tensor, " batch"]) -> Float[Tensor, ""]:
+    """-log(a_t / sum_k a_k), the loss of Hahn, Pyeon and Kim 2019 for every routing algorithm they compare.
+
+    Self-routing's activations sum to one by themselves.
+    """
+    tiny = torch.finfo(torch.float32).tiny
+    logs_BJ = activations_BJ.float().clamp_min(tiny).log()
+    return functional.nll_loss(logs_BJ - logs_BJ.logsumexp(dim=1, keepdim=True), labels_B)
+
+
 def cross_entropy_loss(logits_BJ: Float[Tensor, "batch classes"], labels_B: Int[Tensor, " batch"]) -> Float[Tensor, ""]:
     """Mean cross-entropy of the softmax of the logits, in single precision."""
     return functional.cross_entropy(logits_BJ.float(), labels_B)

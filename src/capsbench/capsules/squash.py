@@ -1,5 +1,7 @@
 """Squashing functions: a capsule's length becomes a probability, its direction stays."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -20,16 +22,44 @@ def squash_hinton(s: Float[Tensor, "*shape"], dim: int = -1) -> Float[Tensor, "*
     """
     s = at_least_fp32(s)
     length = torch.linalg.vector_norm(s, dim=dim, keepdim=True)
-    return s * (length / (1 + length.square()))
+    squashed: Tensor = s * (length / (1 + length.square()))
+    return squashed
 
 
 def squash_exponential(s: Float[Tensor, "*shape"], dim: int = -1) -> Float[Tensor, "*shape"]:
-    """(1 - exp(-|s|)) s / |s| (Xi et al. 2017; Mazzia et al. 2021, eq. 5), which keeps a gradient for short capsules."""
+    """(1 - exp(-|s|)) s / |s| (Xi et al. 2017; Mazzia et al. 2021, eq. 5), steeper for short capsules."""
     s = at_least_fp32(s)
     length = torch.linalg.vector_norm(s, dim=dim, keepdim=True).clamp_min(torch.finfo(s.dtype).tiny ** 0.5)
-    return s * (-torch.expm1(-length) / length)
+    squashed: Tensor = s * (-torch.expm1(-length) / length)
+    return squashed
+
+
+def normalise_layer(s: Float[Tensor, "*shape"], dim: int = -1) -> Float[Tensor, "*shape"]:
+    """Zero mean and unit variance over a pose, without learned scale (Tsai et al. 2020 put this in squash's place)."""
+    s = at_least_fp32(s)
+    centred = s - s.mean(dim=dim, keepdim=True)
+    return centred * torch.rsqrt(centred.square().mean(dim=dim, keepdim=True) + 1e-5)
 
 
 def squash(s: Float[Tensor, "*shape"], kind: Squash, dim: int = -1) -> Float[Tensor, "*shape"]:
     """The squashing function that the configuration names, over the axis of pose dimensions."""
-    return squash_exponential(s, dim) if kind is Squash.exponential else squash_hinton(s, dim)
+    match kind:
+        case Squash.hinton:
+            return squash_hinton(s, dim)
+        case Squash.exponential:
+            return squash_exponential(s, dim)
+        case Squash.tanh:
+            return torch.tanh(at_least_fp32(s))
+        case Squash.layer_norm:
+            return normalise_layer(s, dim)
+        case Squash.none:
+            return at_least_fp32(s)
+
+
+def activation_of(poses: Float[Tensor, "*capsules dim"], kind: Squash) -> Float[Tensor, "*capsules"]:
+    """A squashed capsule's activation: its length, or for `tanh` the length over its largest value sqrt(dim).
+
+    The latter is what Choi et al. 2019 do, so that the activation stays below one.
+    """
+    length: Tensor = torch.linalg.vector_norm(poses, dim=-1)
+    return length / math.sqrt(poses.shape[-1]) if kind is Squash.tanh else length

@@ -1,18 +1,17 @@
-"""CapsNet (Sabour, Frosst, Hinton 2017, "Dynamic routing between capsules").
+"""CapsNet (Sabour, Frosst, Hinton 2017, "Dynamic routing between capsules"), with any routing algorithm.
 
 Letters: B batch, I input capsules, J classes, D and E pose dimensions of primary and class capsules.
 """
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
 from capsbench import config_models as keys
+from capsbench.capsules.class_capsules import ClassCapsules
 from capsbench.capsules.decoder import Decoder
 from capsbench.capsules.primary import PrimaryCapsules
-from capsbench.capsules.routing.dynamic import dynamic_routing
-from capsbench.capsules.votes import FactoredVotes
+from capsbench.capsules.squash import activation_of
 from capsbench.errors import CapsbenchError
 from capsbench.models.output import Output
 
@@ -31,11 +30,10 @@ class CapsNet(nn.Module):
         primary_size = (stem_size - cfg.primary_kernel) // cfg.primary_stride + 1
         if stem_size < cfg.primary_kernel:
             raise CapsbenchError(
-                f"images of {size}x{size} are too small for model.stem_kernel={cfg.stem_kernel} and "
-                f"model.primary_kernel={cfg.primary_kernel}: {cfg.stem_kernel + cfg.primary_kernel - 1} pixels are needed"
+                f"images of {size}x{size} are too small for model.stem_kernel={cfg.stem_kernel} and model."
+                f"primary_kernel={cfg.primary_kernel}: {cfg.stem_kernel + cfg.primary_kernel - 1} pixels are needed"
             )
         self.primary_shape = (cfg.primary_types, primary_size, primary_size)
-        inputs = cfg.primary_types * primary_size**2
         scale = 1 / cfg.primary_types if cfg.primary_scale is keys.PrimaryScale.inverse_types else 1.0
         self.stem = nn.Conv2d(channels, cfg.stem_channels, cfg.stem_kernel)
         self.primary = PrimaryCapsules(
@@ -47,11 +45,22 @@ class CapsNet(nn.Module):
             scale=scale,
             squash_kind=cfg.squash,
         )
-        self.transforms_JDIE = nn.Parameter(torch.empty(classes, cfg.primary_dim, inputs, cfg.class_dim))
-        self.bias_JE = nn.Parameter(torch.zeros(classes, cfg.class_dim)) if cfg.bias else None
-        self.decoder = (
-            Decoder(classes, cfg.class_dim, cfg.decoder_hidden, (channels, size, size)) if cfg.reconstruction else None
+        self.class_capsules = ClassCapsules(
+            cfg.routing,
+            types=cfg.primary_types,
+            positions=primary_size**2,
+            in_dim=cfg.primary_dim,
+            classes=classes,
+            dim=cfg.class_dim,
+            transforms=cfg.transforms,
+            squash_kind=cfg.squash,
+            bias=cfg.bias,
+            poses_used=cfg.reconstruction,
         )
+        image_shape, dim = (channels, size, size), self.class_capsules.dim
+        self.decoder = None
+        if cfg.reconstruction:
+            self.decoder = Decoder(classes, dim, cfg.decoder_hidden, image_shape, cfg.decoder, cfg.mask)
         initialize(self, cfg.initialization)
 
     def forward(
@@ -70,20 +79,12 @@ class CapsNet(nn.Module):
             with_routing: also return coupling coefficients and primary capsule lengths.
         """
         primary_BID = self.primary(functional.relu(self.stem(images)))
-        routed = dynamic_routing(
-            FactoredVotes(primary_BID, self.transforms_JDIE),
-            self.bias_JE,
-            iterations=self.cfg.routing.iterations,
-            gradient=self.cfg.routing.gradient,
-            leaky=self.cfg.routing.leaky,
-            squash_kind=self.cfg.squash,
-            with_coupling=with_routing,
-        )
+        routed = self.class_capsules(primary_BID, with_coupling=with_routing)
         reconstruction = None
         if self.decoder is not None:
             chosen = routed.activations.argmax(dim=1) if labels is None else labels
             reconstruction = self.decoder(routed.poses, chosen)
-        lengths = torch.linalg.vector_norm(primary_BID, dim=-1) if with_routing else None
+        lengths = activation_of(primary_BID, self.cfg.squash) if with_routing else None
         return Output(routed.activations, routed.poses, reconstruction, routed.coupling, lengths)
 
 
@@ -92,17 +93,21 @@ def initialize(model: CapsNet, kind: keys.Initialization) -> None:
 
     `official` follows the released code: truncated normals of standard deviation 0.05 (stem) and 0.1 (everything else),
     cut at two standard deviations, and biases of 0.1. `torch` keeps PyTorch's defaults for convolutions and the decoder
-    and draws the transformation matrices from 0.01 N(0, 1), as most ports do.
+    and draws the transformation matrices from 0.01 N(0, 1), as most ports do. What an algorithm learns
+    besides starts as its paper says.
     """
+    transforms_JDIE = model.class_capsules.transforms_JDIE
     if kind is keys.Initialization.torch:
-        nn.init.normal_(model.transforms_JDIE, std=0.01)
+        if transforms_JDIE is not None:
+            nn.init.normal_(transforms_JDIE, std=0.01)
         return
     _truncated_normal(model.stem.weight, 0.05)
     _truncated_normal(model.primary.conv.weight, 0.1)
-    _truncated_normal(model.transforms_JDIE, 0.1)
-    biases = [model.stem.bias, model.primary.bias, model.bias_JE]
+    if transforms_JDIE is not None:
+        _truncated_normal(transforms_JDIE, 0.1)
+    biases = [model.stem.bias, model.primary.bias, model.class_capsules.bias_JE]
     for layer in model.decoder.layers if model.decoder is not None else ():
-        if isinstance(layer, nn.Linear):
+        if isinstance(layer, nn.Linear | nn.ConvTranspose2d):
             _truncated_normal(layer.weight, 0.1)
             biases.append(layer.bias)
     for bias in biases:

@@ -14,17 +14,28 @@ from typing_extensions import override
 
 from capsbench.config import ClassLoss, Config, class_loss
 from capsbench.data.batches import Batch
-from capsbench.losses import cross_entropy_loss, margin_loss, reconstruction_loss
+from capsbench.losses import cross_entropy_loss, margin_loss, nll_loss, reconstruction_loss, spread_loss
 from capsbench.models.output import Output
 from capsbench.training.schedule import rate_factor
 
 Losses = dict[str, Tensor]
 
 
-def classification_loss(scores: Float[Tensor, "batch classes"], labels: Int[Tensor, " batch"], cfg: Config) -> Losses:
+def classification_loss(
+    scores: Float[Tensor, "batch classes"],
+    labels: Int[Tensor, " batch"],
+    cfg: Config,
+    spread_margin: Tensor | None = None,
+) -> Losses:
     """The classification loss that the configuration names, under its name."""
-    if class_loss(cfg) is not ClassLoss.margin:
+    kind = class_loss(cfg)
+    if kind is ClassLoss.cross_entropy:
         return {"cross_entropy": cross_entropy_loss(scores, labels)}
+    if kind is ClassLoss.nll:
+        return {"nll": nll_loss(scores, labels)}
+    if kind is ClassLoss.spread:
+        margin = cfg.loss.spread_end if spread_margin is None else spread_margin
+        return {"spread": spread_loss(scores, labels, margin, form=cfg.loss.margin_form)}
     targets = nn.functional.one_hot(labels, scores.shape[1]).to(scores.dtype)
     loss = margin_loss(
         scores,
@@ -37,9 +48,11 @@ def classification_loss(scores: Float[Tensor, "batch classes"], labels: Int[Tens
     return {"margin": loss}
 
 
-def losses_of(output: Output, images: Tensor, labels: Int[Tensor, " batch"], cfg: Config) -> Losses:
+def losses_of(
+    output: Output, images: Tensor, labels: Int[Tensor, " batch"], cfg: Config, spread_margin: Tensor | None = None
+) -> Losses:
     """The loss that is minimised under "loss", and its parts before weighting."""
-    parts = classification_loss(output.scores, labels, cfg)
+    parts = classification_loss(output.scores, labels, cfg, spread_margin)
     total = next(iter(parts.values()))
     if output.reconstruction is not None:
         parts["reconstruction"] = reconstruction_loss(output.reconstruction, images)
@@ -61,6 +74,8 @@ class ClassificationTask(pl.LightningModule):
         self.train_sums: Losses = {}
         self.register_buffer("first_bad_step", torch.tensor(-1), persistent=False)
         self.first_bad_step: Tensor
+        self.register_buffer("spread_margin", torch.tensor(cfg.loss.spread_start), persistent=False)
+        self.spread_margin: Tensor
         self.val_accuracy = MulticlassAccuracy(classes, average="micro")
         self.val_losses = nn.ModuleDict()
 
@@ -72,10 +87,13 @@ class ClassificationTask(pl.LightningModule):
     def _step_losses(self, images: Tensor, labels: Tensor) -> tuple[Losses, Tensor]:
         output: Output = self.model(images, labels)
         correct = (output.scores.argmax(dim=1) == labels).float().mean()
-        return losses_of(output, images, labels, self.cfg), correct
+        return losses_of(output, images, labels, self.cfg, self.spread_margin), correct
 
     @override
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        if class_loss(self.cfg) is ClassLoss.spread:
+            start, end = self.cfg.loss.spread_start, self.cfg.loss.spread_end
+            self.spread_margin.fill_(start + (end - start) * min(1.0, self.global_step / self.planned_steps))
         losses, correct = self.step_losses(*batch)
         loss = losses["loss"]
         with torch.no_grad():

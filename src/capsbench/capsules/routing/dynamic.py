@@ -7,22 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from capsbench.capsules.routing.normalisers import coupling_coefficients, first_coefficient
 from capsbench.capsules.routing.result import Routed
-from capsbench.capsules.squash import squash
-from capsbench.capsules.votes import Coupling, Votes
-from capsbench.config_models import RoutingGradient, Squash
-
-
-def coupling_coefficients(logits_JBI: Coupling, *, leaky: bool) -> Coupling:
-    """Softmax of the routing logits over the output capsules (eq. 3).
-
-    Leaky routing (released code, `_leaky_routing`) adds one more parent with logit zero and drops it again, so that the
-    coefficients of an input capsule sum to less than one.
-    """
-    if not leaky:
-        return torch.softmax(logits_JBI, dim=0)
-    padded = torch.cat([torch.zeros_like(logits_JBI[:1]), logits_JBI])
-    return torch.softmax(padded, dim=0)[1:]
+from capsbench.capsules.squash import activation_of, squash
+from capsbench.capsules.votes import Votes
+from capsbench.config_models import Normaliser, RoutingGradient, Squash
 
 
 def dynamic_routing(
@@ -32,6 +21,7 @@ def dynamic_routing(
     iterations: int = 3,
     gradient: RoutingGradient = RoutingGradient.unroll,
     leaky: bool = False,
+    normaliser: Normaliser = Normaliser.softmax_out,
     squash_kind: Squash = Squash.hinton,
     with_coupling: bool = False,
 ) -> Routed:
@@ -43,9 +33,10 @@ def dynamic_routing(
     Args:
         votes: prediction of each input capsule for each output capsule.
         bias_JE: added to s_j in every iteration, before squashing (released code); None as in the paper's text.
-        iterations: number of routing iterations, at least 1; one is the uniform average.
+        iterations: number of routing iterations, at least 1; in the first, all coupling coefficients are equal.
         gradient: through all iterations, or only through the weighted sum of the last.
-        leaky: whether coupling may leak to a none-of-the-above parent.
+        leaky: whether coupling may leak to a none-of-the-above parent; for `softmax_out` only.
+        normaliser: how logits become coupling coefficients.
         squash_kind: squashing function.
         with_coupling: return the coupling coefficients of every iteration.
 
@@ -58,6 +49,7 @@ def dynamic_routing(
     early_votes = votes.detached() if detach else votes
     early_bias = bias_JE.detach() if detach and bias_JE is not None else bias_JE
     batch, inputs, outputs, _ = votes.shape
+    share = first_coefficient(inputs, outputs, leaky=leaky, normaliser=normaliser)
     history: list[Tensor] = []
     coupling_JBI: Tensor | None = None
     poses_BJE = seen_BJE = torch.zeros(())
@@ -65,13 +57,11 @@ def dynamic_routing(
         last = iteration == iterations - 1
         now, bias = (votes, bias_JE) if last else (early_votes, early_bias)
         if iteration > 0:
-            coupling_JBI = coupling_coefficients(early_votes.agreement(seen_BJE), leaky=leaky)
-        share = 1 / (outputs + 1) if leaky else 1 / outputs
+            coupling_JBI = coupling_coefficients(early_votes.agreement(seen_BJE), leaky=leaky, normaliser=normaliser)
         sums_BJE = now.uniform_sum() * (share * outputs) if coupling_JBI is None else now.weighted_sum(coupling_JBI)
         if with_coupling:
             uniform = sums_BJE.new_full((), share).expand(batch, inputs, outputs)
             history.append(uniform if coupling_JBI is None else coupling_JBI.permute(1, 2, 0))
         poses_BJE = squash(sums_BJE if bias is None else sums_BJE + bias, squash_kind)
         seen_BJE = poses_BJE if iteration == 0 else seen_BJE + poses_BJE
-    lengths_BJ = torch.linalg.vector_norm(poses_BJE, dim=-1)
-    return Routed(poses_BJE, lengths_BJ, torch.stack(history) if with_coupling else None)
+    return Routed(poses_BJE, activation_of(poses_BJE, squash_kind), torch.stack(history) if with_coupling else None)
