@@ -7,29 +7,55 @@ configuration is composed.
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
 import hydra
+from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from capsbench.compose import explain, register_schema, shipped, typed
+from capsbench.config import Config
 from capsbench.environment import prepare_environment
 from capsbench.errors import CapsbenchError
+from capsbench.processes import PARENT, die_with_parent
+from capsbench.sweep_yaml import available_sweeps
 
 
 def task(cfg: DictConfig) -> None:
     """Run one composed configuration."""
-    config = typed(cfg)
+    execute(typed(cfg))
+
+
+def execute(config: Config) -> None:
+    """Carry out one run and say how it ended."""
     from capsbench.training.summary import run_line
     from capsbench.training.train import run
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    # Hydra has set up its own format, with its name in front of every line.
+    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
     result = run(config)
     if int(os.environ.get("LOCAL_RANK", "0")) == 0:
         print(run_line(result))
+
+
+def warm_up() -> None:
+    """Import what every run needs, in a process that runs are forked from."""
+    import capsbench.training.train
+
+    del capsbench.training.train
+
+
+def register_sweeps() -> None:
+    """Make every file of sweeps/ an option of a group, so that `-m +sweep=NAME` chooses our sweeper and the file."""
+    store = ConfigStore.instance()
+    for name in available_sweeps(shipped("sweeps")):
+        defaults = [{"override /hydra/sweeper": "capsbench_study"}, {"override /hydra/hydra_logging": "none"}]
+        node = {"defaults": defaults, "hydra": {"sweeper": {"sweep": name}}}
+        store.store(group="sweep", name=name, node=node, package="_global_")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -40,6 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     prepare_environment()
     register_schema()
+    register_sweeps()
+    if PARENT in os.environ or os.environ.get("LOCAL_RANK", "0") != "0":
+        die_with_parent()
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Hydra then raises its errors instead of printing them, so that they can be said in this package's words.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     # Lightning starts further ranks by running argv[0] with these arguments again.

@@ -1,5 +1,7 @@
 """Values and combinations that the types alone let through but that no run can have."""
 
+from collections.abc import Callable
+
 from capsbench.config import ClassLoss, Config, is_capsule_model
 from capsbench.config_models import (
     OWN_ACTIVATION,
@@ -70,12 +72,13 @@ def check(cfg: Config) -> None:
     Raises:
         CapsbenchError: naming the key, its value and what would be valid.
     """
-    for names, valid, rule in (
+    rules: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
         (AT_LEAST_ONE, lambda value: value >= 1, "at least 1"),
         (AT_LEAST_ZERO, lambda value: value >= 0, "at least 0"),
         (ABOVE_ZERO, lambda value: value > 0, "more than 0"),
         (SHARES, lambda value: 0 <= value < 1, "at least 0 and less than 1"),
-    ):
+    )
+    for names, valid, rule in rules:
         for name in names:
             value = _get(cfg, name)
             if value is not None and not valid(value):

@@ -14,7 +14,7 @@ Letters: B batch, I input capsules, J output capsules, D input and E output pose
 with the capsule index last (BDI), so that sums over a pose's few dimensions run along whole vectors of capsules.
 """
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -27,6 +27,7 @@ Coupling = Float[Tensor, "out_caps batch in_caps"]
 Poses = Float[Tensor, "batch out_caps dim"]
 
 
+@runtime_checkable
 class Votes(Protocol):
     """What a routing algorithm can ask of votes."""
 
@@ -121,14 +122,14 @@ class FactoredVotes:
         """s_j = sum_i c_ij u_j|i without storing u_j|i."""
         coupling = coupling_JBI.to(self.poses_BDI.dtype)
         with torch.autocast(self.poses_BDI.device.type, enabled=False):
-            sums_JBE: Tensor = _WeightedSum.apply(self.poses_BDI, self.transforms_JXE, coupling)
+            sums_JBE: Tensor = _WeightedSum.apply(self.poses_BDI, self.transforms_JXE, coupling)  # type: ignore[no-untyped-call]
         return at_least_fp32(sums_JBE).transpose(0, 1)
 
     def agreement(self, poses_BJE: Poses) -> Coupling:
         """Scalar products of votes and output poses without storing the votes."""
         targets_JBE = poses_BJE.transpose(0, 1).to(self.poses_BDI.dtype)
         with torch.autocast(self.poses_BDI.device.type, enabled=False):
-            agreement_JBI: Tensor = _Agreement.apply(self.poses_BDI, self.transforms_JXE, targets_JBE)
+            agreement_JBI: Tensor = _Agreement.apply(self.poses_BDI, self.transforms_JXE, targets_JBE)  # type: ignore[no-untyped-call]
         return agreement_JBI
 
     def stored(self) -> Float[Tensor, "batch in_caps out_caps dim"]:

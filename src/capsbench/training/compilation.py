@@ -29,12 +29,12 @@ class Decision:
     reason: str
 
 
-def decide(cfg: Config, steps_left: int, seconds_per_step: float) -> Decision:
-    """Weigh what compiling costs against what it saves over the steps that are left.
+def decide(cfg: Config, steps: int, seconds_per_step: float) -> Decision:
+    """Weigh what compiling costs against what it saves over the run's steps.
 
     Args:
         cfg: `trainer.compile` forces the answer with true or false.
-        steps_left: optimiser steps still to do.
+        steps: the run's optimiser steps.
         seconds_per_step: measured for the eager step.
     """
     asked = cfg.trainer.compile
@@ -42,11 +42,11 @@ def decide(cfg: Config, steps_left: int, seconds_per_step: float) -> Decision:
         return Decision(asked, f"trainer.compile={str(asked).lower()}")
     if not torch.cuda.is_available() and shutil.which("g++") is None and shutil.which("clang++") is None:
         return Decision(compile=False, reason="no C++ compiler is installed")
-    saved = steps_left * seconds_per_step * SAVED_SHARE
+    saved = steps * seconds_per_step * SAVED_SHARE
     worth = saved > SLOWEST_WORTH * COMPILE_SECONDS
     return Decision(
         worth,
-        f"{steps_left} steps of about {seconds_per_step * 1000:.0f} ms; compiling would save about {saved:.0f} s "
+        f"{steps} steps of about {seconds_per_step * 1000:.0f} ms; compiling would save about {saved:.0f} s "
         f"for about {COMPILE_SECONDS:.0f} s",
     )
 

@@ -4,7 +4,8 @@ import contextlib
 import logging
 import signal
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -12,6 +13,7 @@ import torch
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from capsbench.config import Config
+from capsbench.data.augment import augmentation
 from capsbench.data.batches import EvalBatches, TrainBatches
 from capsbench.data.splits import Splits
 from capsbench.errors import CapsbenchError
@@ -24,7 +26,7 @@ from capsbench.training.hardware import Machine
 from capsbench.training.metrics_csv import MetricsCsv
 from capsbench.training.task import ClassificationTask
 from capsbench.training.tracking import Tracker
-from capsbench.training.weights import checkpoint_step
+from capsbench.training.weights import read_head
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +51,7 @@ def train_batches(cfg: Config, splits: Splits, device: torch.device) -> TrainBat
         device=device,
         limit=cfg.trainer.limit_batches,
         repeat=cfg.trainer.overfit_batches,
+        augment=augmentation(cfg.data),
     )
 
 
@@ -64,8 +67,7 @@ def fit(
     """Train until the planned steps are done, from the run's last checkpoint where there is one."""
     metrics = MetricsCsv(folder / "metrics.csv")
     clock, checkpoints = Clock(), Checkpoints(folder, cfg.trainer.checkpoint_minutes)
-    progress = Progress(folder, f"{cfg.run.arm} seed {cfg.seed}", task.planned_steps, show=cfg.trainer.progress)
-    callbacks: list[pl.Callback] = [clock, MetricsWriter(cfg.trainer.log_every, clock), progress]
+    trainer = make_trainer(cfg, folder, machine, task, metrics, tracker, [clock, checkpoints])
     validation = EvalBatches(
         splits.validation_images,
         splits.validation_labels,
@@ -74,7 +76,46 @@ def fit(
         device=machine.device,
         limit=cfg.trainer.limit_batches,
     )
-    trainer = pl.Trainer(
+    checkpoint = folder / "last.ckpt"
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        before = read_head(checkpoint) if checkpoint.exists() else None
+        metrics.drop_after(before.step if before else 0)
+        if before is None:
+            choose_step(cfg, task, batches, machine)
+        elif before.step < task.planned_steps:
+            log.info("going on from step %d of %d", before.step, task.planned_steps)
+            # As the run began, whatever would repay itself now: a resumed run equals one that never stopped.
+            choose_step(replace(cfg, trainer=replace(cfg.trainer, compile=before.compiled)), task, batches, machine)
+        with _interruptible(trainer):
+            trainer.fit(task, batches, validation, ckpt_path=checkpoint if before else None, weights_only=True)
+    return clock, checkpoints
+
+
+def make_trainer(
+    cfg: Config,
+    folder: Path,
+    machine: Machine,
+    task: ClassificationTask,
+    metrics: MetricsCsv,
+    tracker: Tracker | None,
+    callbacks: Sequence[pl.Callback],
+) -> pl.Trainer:
+    """Lightning's Trainer with this package's own logging and progress.
+
+    Args:
+        cfg: the run.
+        folder: the run's folder.
+        machine: device and precision.
+        task: what is trained.
+        metrics: where metrics go.
+        tracker: the W&B mirror, if there is one.
+        callbacks: a `Clock`, and what else is to be called after metrics are written, in this order.
+    """
+    clock, *others = callbacks
+    assert isinstance(clock, Clock)
+    progress = Progress(folder, f"{cfg.run.arm} seed {cfg.seed}", task.planned_steps, show=cfg.trainer.progress)
+    return pl.Trainer(
         accelerator=machine.accelerator,
         devices=cfg.trainer.devices,
         precision=machine.precision,  # type: ignore[arg-type]
@@ -83,32 +124,19 @@ def fit(
         gradient_clip_val=cfg.optimizer.clip_norm,
         deterministic=cfg.trainer.deterministic,
         logger=[metrics, *([tracker.logger] if tracker is not None else [])],
-        callbacks=[*callbacks, checkpoints],
+        callbacks=[clock, MetricsWriter(cfg.trainer.log_every, clock), progress, *others],
         num_sanity_val_steps=0,
-        log_every_n_steps=cfg.trainer.log_every,
+        # MetricsWriter decides when to log; Lightning only has to keep quiet about epochs shorter than its own interval.
+        log_every_n_steps=1,
         enable_progress_bar=False,
         enable_model_summary=False,
         enable_checkpointing=False,
         use_distributed_sampler=False,
         default_root_dir=folder,
     )
-    checkpoint = folder / "last.ckpt"
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        step = checkpoint_step(checkpoint) if checkpoint.exists() else 0
-        metrics.drop_after(step)
-        if step:
-            log.info("going on from step %d of %d", step, task.planned_steps)
-        if step < task.planned_steps:
-            choose_step(cfg, task, batches, machine, step)
-        with _interruptible(trainer):
-            trainer.fit(
-                task, batches, validation, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True
-            )
-    return clock, checkpoints
 
 
-def choose_step(cfg: Config, task: ClassificationTask, batches: TrainBatches, machine: Machine, done: int) -> None:
+def choose_step(cfg: Config, task: ClassificationTask, batches: TrainBatches, machine: Machine) -> None:
     """Compile the training step where that is asked for or repays itself, and say which and why."""
     if cfg.trainer.compile is False or cfg.trainer.devices > 1:
         return
@@ -117,10 +145,11 @@ def choose_step(cfg: Config, task: ClassificationTask, batches: TrainBatches, ma
     with machine.autocast():
         forced = cfg.trainer.compile is True
         seconds = 0.0 if forced else eager_seconds(task.step_losses, task.model, images, labels)
-        decision = decide(cfg, task.planned_steps - done, seconds)
+        decision = decide(cfg, task.planned_steps, seconds)
         log.info("%s: %s", "compiling the step" if decision.compile else "not compiling the step", decision.reason)
         if decision.compile:
             task.step_losses, took = compiled_or_eager(task.step_losses, task.model, images, labels)
+            task.compiled = True
             log.info("compiled in %.0f s", took)
 
 

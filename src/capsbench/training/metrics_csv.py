@@ -6,8 +6,8 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning.loggers.logger import Logger, rank_zero_experiment
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
+from lightning_utilities.core.rank_zero import rank_zero_only
+from pytorch_lightning.loggers.logger import Logger
 from typing_extensions import override
 
 from capsbench.files import write_atomic
@@ -39,7 +39,6 @@ class MetricsCsv(Logger):
         return "0"
 
     @property
-    @rank_zero_experiment
     def experiment(self) -> Any:
         """This logger writes a plain file: there is no experiment object behind it."""
         return self

@@ -15,7 +15,16 @@ from torch import Tensor, nn
 
 from capsbench.config import Config, is_capsule_model
 from capsbench.data.splits import Splits
-from capsbench.evaluation import affine, calibration, cost, reconstructions, routing_health
+from capsbench.evaluation import (
+    affine,
+    calibration,
+    cost,
+    parts,
+    perturbations,
+    pose,
+    reconstructions,
+    routing_health,
+)
 from capsbench.evaluation.predict import Predictions, predict
 from capsbench.evaluation.result import Evaluated
 from capsbench.files import write_atomic
@@ -24,6 +33,11 @@ from capsbench.training.callbacks.clock import Clock
 from capsbench.training.hardware import Machine
 from capsbench.training.provenance import now
 from capsbench.training.task import classification_loss
+
+# Each answers one question about the trained model, or nothing where the configuration does not ask it; what the first
+# keep goes to predictions.npz, what the second keep to pictures.npz.
+EVALUATIONS = (affine.evaluate, routing_health.evaluate, pose.evaluate, parts.evaluate)
+PICTURES = (reconstructions.evaluate, perturbations.evaluate)
 
 
 @dataclass
@@ -37,6 +51,8 @@ class Measured:
         predictions: what predictions.npz keeps.
         pictures: what pictures.npz keeps; empty without a decoder.
         selected: epoch and rule of the validation-selected weights.
+        images: channels, height and width of a test image before padding, and the names of the classes: what it takes,
+            besides the configuration, to build the network again without the data.
     """
 
     test_images: int = 0
@@ -45,6 +61,7 @@ class Measured:
     predictions: dict[str, NDArray[Any]] = field(default_factory=dict)
     pictures: dict[str, NDArray[Any]] = field(default_factory=dict)
     selected: dict[str, Any] = field(default_factory=dict)
+    images: dict[str, Any] = field(default_factory=dict)
 
     def add(self, found: Evaluated) -> None:
         """Take in the numbers and figures of one evaluation."""
@@ -62,6 +79,7 @@ def measure(
     device = machine.device
     model.to(device).eval()
     measured = Measured(len(splits.test_labels))
+    measured.images = {"shape": list(splits.test_images.shape[1:]), "classes": list(splits.classes)}
     measured.add(cost.evaluate(model, splits, cfg, device))
     measured.metrics |= _validation(best) | _times(cfg, clock, len(splits.train_labels))
 
@@ -80,16 +98,19 @@ def measure(
     measured.metrics |= _test_metrics("test_selected", selected, splits.test_labels)
     measured.selected = {"epoch": best.best_epoch, "rule": SELECTION_RULE}
 
-    robust = affine.evaluate(model, splits, cfg, device, machine.autocast)
-    measured.add(robust)
-    measured.add(routing_health.evaluate(model, splits, cfg, device, machine.autocast))
-    measured.pictures = reconstructions.evaluate(model, splits, cfg, device, machine.autocast).arrays
+    kept: dict[str, NDArray[Any]] = {}
+    for evaluate in EVALUATIONS:
+        found = evaluate(model, splits, cfg, device, machine.autocast)
+        measured.add(found)
+        kept |= found.arrays
+    for picture in PICTURES:
+        measured.pictures |= picture(model, splits, cfg, device, machine.autocast).arrays
     measured.predictions = {
         "test_label": _small(splits.test_labels),
         "test_predicted": _small(last.predicted),
         "test_predicted_selected": _small(selected.predicted),
         "test_confidence": calibration.confidence(last.scores, lengths=is_capsule_model(cfg.model)).half().numpy(),
-        **robust.arrays,
+        **kept,
     }
     return measured
 
@@ -116,6 +137,7 @@ def write_result(
         "run": record,
         "config": config,
         "test_images": measured.test_images,
+        "images": measured.images,
         "metrics": {name: float(f"{value:.7g}") for name, value in sorted(measured.metrics.items())},
         "selected": measured.selected,
         "figures": measured.figures,

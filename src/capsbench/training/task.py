@@ -71,13 +71,14 @@ class ClassificationTask(pl.LightningModule):
         super().__init__()
         self.cfg, self.model, self.planned_steps = cfg, model, planned_steps
         self.step_losses: Callable[[Tensor, Tensor], tuple[Losses, Tensor]] = self._step_losses
+        self.compiled = False
         self.train_sums: Losses = {}
         self.register_buffer("first_bad_step", torch.tensor(-1), persistent=False)
         self.first_bad_step: Tensor
         self.register_buffer("spread_margin", torch.tensor(cfg.loss.spread_start), persistent=False)
         self.spread_margin: Tensor
         self.val_accuracy = MulticlassAccuracy(classes, average="micro")
-        self.val_losses = nn.ModuleDict()
+        self.val_losses: dict[str, MeanMetric] = {}
 
     @override
     def forward(self, images: Float[Tensor, "batch channels height width"]) -> Output:
@@ -156,6 +157,7 @@ class ClassificationTask(pl.LightningModule):
         checkpoint["generators"] = {"cpu": torch.get_rng_state()}
         if torch.cuda.is_available():
             checkpoint["generators"]["cuda"] = torch.cuda.get_rng_state_all()
+        checkpoint["compiled"] = self.compiled
         checkpoint["train_sums"] = dict(self.train_sums)
 
     @override

@@ -19,6 +19,7 @@ from torch import nn
 
 from capsbench.config import Config
 from capsbench.data.splits import Splits, load_splits
+from capsbench.data.standardize import standardize_inputs
 from capsbench.errors import CapsbenchError
 from capsbench.evaluation.cost import reset_peak_memory
 from capsbench.files import write_atomic
@@ -106,7 +107,7 @@ def _run(cfg: Config, folder: RunFolder, record: dict[str, Any], origin: dict[st
 
 def log_reconstructions(tracker: Tracker, pictures: dict[str, NDArray[Any]], step: int) -> None:
     """Show the test images above their reconstructions in W&B."""
-    if pictures:
+    if "reconstructions" in pictures:
         pairs = np.concatenate([pictures["images"], pictures["reconstructions"]], axis=2)
         captions = [
             f"{label} seen as {seen}" for label, seen in zip(pictures["labels"], pictures["predicted"], strict=True)
@@ -129,12 +130,15 @@ def _prepare(cfg: Config) -> Machine:
 
 def build_run_model(cfg: Config, splits: Splits) -> nn.Module:
     """The run's network for its images, with weights from `trainer.init_from` if that is given."""
-    channels, height, width = splits.train_images.shape[1:]
+    # Training images may be larger than the windows of them that the network sees.
+    channels, height, width = splits.test_images.shape[1:]
     if height != width:
         raise CapsbenchError(f"data.name={cfg.data.name}: images must be square, not {height}x{width}")
     model = build_model(cfg.model, channels, height + 2 * cfg.data.pad, len(splits.classes))
     if cfg.trainer.init_from is not None:
         load_weights(model, Path(cfg.trainer.init_from))
+    if cfg.data.standardize:
+        standardize_inputs(model)
     return model
 
 

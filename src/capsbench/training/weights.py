@@ -1,6 +1,7 @@
 """Weights out of checkpoint files, read without running any code that they may hold."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -30,14 +31,27 @@ def load_weights(model: nn.Module, path: Path) -> None:
         raise CapsbenchError(f"{path} holds the weights of another model: {error}") from None
 
 
-def checkpoint_step(path: Path) -> int:
-    """Optimiser steps that a run had done when its last.ckpt was written.
+class Head(NamedTuple):
+    """What a run's last.ckpt says about the run.
+
+    Attributes:
+        step: optimiser steps done.
+        compiled: whether the run trains with a compiled step.
+    """
+
+    step: int
+    compiled: bool
+
+
+def read_head(path: Path) -> Head:
+    """How far a run had come when its last.ckpt was written.
 
     Raises:
         CapsbenchError: if the file is damaged.
     """
     try:
-        return int(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["global_step"])
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        return Head(int(content["global_step"]), bool(content["compiled"]))
     except Exception as error:
         raise CapsbenchError(
             f"{path} is not a readable checkpoint ({error}); remove it to start the run from scratch"

@@ -1,0 +1,123 @@
+"""`capsbench bench`: how fast a training step is here, against what, and where the figures are kept."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from capsbench.bench.arms import Arm, build_arm
+from capsbench.bench.measure import Timing, measure
+from capsbench.bench.memory import peak_memory
+from capsbench.compose import compose
+from capsbench.files import write_atomic
+from capsbench.training.hardware import Machine, pick_accelerator, pick_precision
+from capsbench.training.provenance import now, provenance
+
+
+def bench(
+    names: Sequence[str], overrides: Sequence[str], *, batch: int, rounds: int, steps: int, memory: bool
+) -> dict[str, Any]:
+    """Time arms side by side in one process.
+
+    Args:
+        names: arms, the first of which the others are compared with.
+        overrides: configuration shared by all arms.
+        batch: images per step.
+        rounds: how often every arm gets its turn.
+        steps: timed steps in a turn.
+        memory: also measure each arm's peak memory, in a process of its own.
+
+    Returns:
+        Timings, ratios to the first arm, and where and how they were measured.
+    """
+    cfg = compose(overrides)
+    if cfg.trainer.threads is not None:
+        torch.set_num_threads(cfg.trainer.threads)
+    accelerator = pick_accelerator(cfg)
+    machine = Machine(accelerator, pick_precision(cfg, accelerator))
+    arms: list[Arm] = [build_arm(name, overrides, batch, machine) for name in names]
+    timings = measure(arms, batch, machine.device, rounds=rounds, steps=steps)
+    rows = [timing.values() for timing in timings]
+    if memory:
+        for row in rows:
+            row["peak_memory_mb"] = round(peak_memory(row["arm"], overrides, batch), 1)
+    return {
+        "batch": batch,
+        "precision": machine.precision,
+        "device": accelerator,
+        "threads": torch.get_num_threads(),
+        "rounds": rounds,
+        "steps": steps,
+        "arms": rows,
+        "speed_over": {first: ratios(timings, first) for first in names},
+        "provenance": {**provenance(), "finished": now()},
+    }
+
+
+def ratios(timings: Sequence[Timing], first: str) -> dict[str, float]:
+    """How many times as fast each arm is as the named one, by median step time."""
+    base = next(timing.ms for timing in timings if timing.arm == first)
+    return {timing.arm: float(f"{base / timing.ms:.3g}") for timing in timings}
+
+
+def table(result: dict[str, Any]) -> str:
+    """The figures as text."""
+    head = f"batch {result['batch']}, {result['precision']}, {result['device']}, {result['threads']} threads, "
+    head += f"{result['rounds']} rounds of {result['steps']} steps, interleaved"
+    origin = result["provenance"]
+    lines = [head, f"{origin['gpu'] or origin['cpu']}, torch {origin['packages']['torch']}", ""]
+    columns = (
+        "arm",
+        "ms/step",
+        "quartiles",
+        "images/s",
+        "s/epoch",
+        "eval/s",
+        "roofline",
+        "peak MB",
+        "compile s",
+        "speed",
+    )
+    first = result["arms"][0]["arm"]
+    rows = [columns]
+    for arm in result["arms"]:
+        memory, seconds = arm["peak_memory_mb"], arm["compile_seconds"]
+        rows.append(
+            (
+                arm["arm"],
+                f"{arm['ms']:.1f}",
+                f"{arm['ms_low']:.1f}-{arm['ms_high']:.1f}",
+                f"{arm['images_per_second']:.0f}",
+                f"{arm['epoch_seconds']:.0f}",
+                f"{arm['eval_images_per_second']:.0f}",
+                f"{arm['roofline']:.0%}",
+                "" if memory is None else f"{memory:.0f}",
+                "" if seconds is None else f"{seconds:.0f}",
+                f"{result['speed_over'][first][arm['arm']]:.2f}x",
+            )
+        )
+    widths = [max(len(row[i]) for row in rows) for i in range(len(columns))]
+    lines += [
+        "  ".join(
+            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+    counts = {
+        f"{arm['arm']}: {arm['parameters']:,} parameters, {arm['macs'] / 1e6:,.0f} M MACs" for arm in result["arms"]
+    }
+    return "\n".join([*lines, "", *sorted(counts)])
+
+
+def keep(result: dict[str, Any], folder: Path) -> Path:
+    """Write the figures to `bench-<hardware>-torch<version>.json`."""
+    origin = result["provenance"]
+    hardware = re.sub(r"[^a-z0-9]+", "-", f"{origin['gpu'] or origin['cpu']}-{origin['cores']}-cores".lower()).strip(
+        "-"
+    )
+    path = folder / f"bench-{hardware}-torch{origin['packages']['torch'].split('+')[0]}.json"
+    write_atomic(path, json.dumps(result, indent=1) + "\n")
+    return path
