@@ -208,7 +208,12 @@ def figures(rng, truth) -> dict[str, object]:
     values: dict[str, object] = {"affine": curves}
     if truth.capsules:
         entropy = [0.99, 0.97, 0.89] if truth.decoder else [0.99]
-        values["routing"] = {"entropy_by_iteration": [value + 0.01 * rng.random() for value in entropy]}
+        middle = np.exp(-((np.arange(36).reshape(6, 6) - 17.5) ** 2) / 200) * np.arange(32)[:, None, None] / 320
+        maps = [1 + 10 * place * middle + 0.004 * rng.random((32, 6, 6)) for place in range(len(entropy))]
+        values["routing"] = {
+            "entropy_by_iteration": [value + 0.01 * rng.random() for value in entropy],
+            "coupling_map": np.round(maps, 5).tolist(),
+        }
     return values
 
 
@@ -236,4 +241,16 @@ def write_pictures(path: Path, rng: np.random.Generator, count: int = 10) -> Non
     labels = np.arange(count, dtype=np.uint8) % 10
     predicted = labels.copy()
     predicted[4] = 9
-    np.savez(path, images=images, reconstructions=rebuilt, labels=labels, predicted=predicted)
+    offsets = np.arange(-5, 6) * 0.05
+    strokes = 1 + offsets[None, None, :, None, None, None] * np.arange(-4, 4)[None, :, None, None, None, None]
+    np.savez(
+        path,
+        images=images,
+        reconstructions=rebuilt,
+        labels=labels,
+        predicted=predicted,
+        perturbed=np.clip(0.7 * images[:3, None, None] * strokes, 0, 255).astype(np.uint8),
+        perturbed_images=images[:3],
+        perturbed_labels=labels[:3],
+        perturbed_offsets=offsets.astype(np.float32),
+    )

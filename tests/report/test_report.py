@@ -54,7 +54,8 @@ def finished(tmp_path_factory):
 def test_all_files_are_written(finished):
     _, _, index = finished
     names = sorted(path.relative_to(index.parent).as_posix() for path in index.parent.rglob("*") if path.is_file())
-    figures = ["coupling", "errors", "learning", "pareto", "reconstructions", "robustness", "time"]
+    figures = ["coupling", "coupling_maps", "dimensions", "errors", "learning", "pareto", "reconstructions"]
+    figures += ["robustness", "time"]
     assert names == sorted(
         [
             "comparisons.csv",
@@ -91,7 +92,7 @@ def test_page_is_whole_without_scripts_or_network(finished):
     assert "@import" not in text
     assert "url(" not in text
     assert all(image["alt"] for image in page.images)
-    assert len(page.images) == 7
+    assert len(page.images) == 9
     assert page.tags.count("h1") == 1
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from capsbench.config import Config
@@ -52,7 +52,9 @@ def evaluate(
         `routing/static_primary`, share whose length varies over images by a standard deviation below
         `STATIC_DEVIATION`, which also finds capsules held up by their bias alone;
         `routing/dead_class`, share of class capsules that are never the longest.
-        Figure `routing`: `entropy_by_iteration` and `coupling_histogram` (edges, and shares by iteration).
+        Figure `routing`: `entropy_by_iteration`, `coupling_histogram` (edges, and shares by iteration) and, of models
+        whose primary capsules lie on a grid (`primary_shape`), `coupling_map`: the mean coupling with the true class
+        over uniform coupling 1 / J, by iteration, type, row and column.
         Empty for models without routing, or without images.
     """
     count = min(cfg.evaluation.routing_images, len(splits.test_images))
@@ -63,13 +65,14 @@ def evaluate(
     with torch.inference_mode():
         size = min(cfg.trainer.eval_batch_size, MOST_IMAGES)
         images = splits.test_images[chosen.to(splits.test_images.device)]
-        for batch in padded_batches(images, device, size, cfg.data.pad):
+        labels = torch.split(splits.test_labels[chosen.to(splits.test_labels.device)].to(device), size)
+        for batch, classes in zip(padded_batches(images, device, size, cfg.data.pad), labels, strict=True):
             with precision():
                 output = model(to_unit(batch), with_routing=True)
             if output.coupling is None:
                 return Evaluated()
-            sums.add(output)
-    return Evaluated(sums.numbers(), {"routing": sums.figures()})
+            sums.add(output, classes)
+    return Evaluated(sums.numbers(), {"routing": sums.figures(getattr(model, "primary_shape", None))})
 
 
 def coupling_entropy(
@@ -95,8 +98,8 @@ class Sums:
     totals: dict[str, Tensor] = field(default_factory=dict)
     longest_primary: Tensor | None = None
 
-    def add(self, output: Output) -> None:
-        """Take in one batch with its coupling."""
+    def add(self, output: Output, labels: Int64[Tensor, " batch"]) -> None:
+        """Take in one batch with its coupling and its true classes."""
         assert output.coupling is not None
         coupling_RBIJ = output.coupling.float()
         self.images += len(output.scores)
@@ -104,6 +107,9 @@ class Sums:
         # Not histc, which CUDA refuses when operations must be deterministic.
         bins = (coupling_RBIJ * HISTOGRAM_BINS).long().clamp(0, HISTOGRAM_BINS - 1).flatten(1)
         self._sum("histogram", torch.stack([one.bincount(minlength=HISTOGRAM_BINS) for one in bins]))
+        true_BI1 = labels[:, None, None].expand(-1, coupling_RBIJ.shape[2], 1)
+        true_RBI = torch.stack([one_BIJ.gather(2, true_BI1)[:, :, 0] for one_BIJ in coupling_RBIJ])
+        self._sum("true_coupling", true_RBI.double().sum(dim=1))
         last_BIJ = coupling_RBIJ[-1].double()
         self._sum("coupling", last_BIJ.sum(dim=0))
         self._sum("coupling_squared", last_BIJ.square().sum(dim=0))
@@ -130,16 +136,20 @@ class Sums:
             numbers["routing/static_primary"] = float((deviation < STATIC_DEVIATION).double().mean())
         return numbers
 
-    def figures(self) -> dict[str, Any]:
-        """Entropy and histogram of coupling by iteration."""
+    def figures(self, primary_shape: tuple[int, int, int] | None) -> dict[str, Any]:
+        """Entropy and histogram of coupling by iteration; the map where capsules have types and positions."""
         histogram = self.totals["histogram"]
-        return {
+        figures: dict[str, Any] = {
             "entropy_by_iteration": (self.totals["entropy"] / self.images).tolist(),
             "coupling_histogram": {
                 "edges": np.linspace(0, 1, HISTOGRAM_BINS + 1).round(6).tolist(),
                 "share_by_iteration": (histogram / histogram.sum(dim=1, keepdim=True)).tolist(),
             },
         }
+        true_RI = self.totals["true_coupling"] / self.images * len(self.totals["wins"])
+        if primary_shape is not None and math.prod(primary_shape) == true_RI.shape[1]:
+            figures["coupling_map"] = true_RI.cpu().numpy().round(4).reshape(-1, *primary_shape).tolist()
+        return figures
 
     def _sum(self, name: str, value: Tensor) -> None:
         self.totals[name] = self.totals[name] + value if name in self.totals else value

@@ -31,8 +31,8 @@ def reconstructions_plate(analysis: Analysis) -> Plate | None:
         grid = part.subplots(2, columns, squeeze=False)
         for place in range(columns):
             known = place < len(images)
-            _show(grid[0, place], images[place] if known else None)
-            _show(grid[1, place], rebuilt[place] if known else None)
+            show_image(grid[0, place], images[place] if known else None)
+            show_image(grid[1, place], rebuilt[place] if known else None)
             if known:
                 right = labels[place] == predicted[place]
                 text = f"{labels[place]}" if right else f"{labels[place]} → {predicted[place]}"
@@ -61,7 +61,8 @@ def _read(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
         return None
 
 
-def _show(axes: Axes, image: UInt8[np.ndarray, "channels height width"] | None) -> None:
+def show_image(axes: Axes, image: UInt8[np.ndarray, "channels height width"] | None) -> None:
+    """Draw one grey or colour picture without a frame; nothing but an empty place where there is none."""
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)

@@ -2,6 +2,9 @@
 
 from capsbench.report.analysis import Analysis
 from capsbench.report.figures.cost import pareto_plate, time_plate
+from capsbench.report.figures.coupling_maps import coupling_maps_plate
+from capsbench.report.figures.dimensions import dimensions_plate
+from capsbench.report.figures.disagreement import disagreement_plate
 from capsbench.report.figures.forest import forest_plate
 from capsbench.report.figures.learning import learning_plate
 from capsbench.report.figures.pictures import reconstructions_plate
@@ -15,8 +18,11 @@ PLATES = (
     time_plate,
     pareto_plate,
     learning_plate,
+    disagreement_plate,
     reconstructions_plate,
+    dimensions_plate,
     entropy_plate,
+    coupling_maps_plate,
 )
 
 
