@@ -14,7 +14,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from capsbench.config_models import MarginForm, gives_activations, key
+from capsbench.config_models import MarginForm, gives_activations, key, routing_of
 
 
 class DatasetName(StrEnum):
@@ -55,7 +55,11 @@ class Split(StrEnum):
 
 
 class ClassLoss(StrEnum):
-    """The classification part of the loss; `auto` is margin for scores that are activations, else cross-entropy."""
+    """The classification part of the loss.
+
+    `auto` is what suits the scores: cross-entropy for logits, margin for capsule lengths and other activations, and the
+    paper's own loss for routing algorithms that do not learn from the margin loss (spread for em, nll for self_routing).
+    """
 
     auto = "auto"
     margin = "margin"
@@ -267,4 +271,6 @@ def class_loss(cfg: Config) -> ClassLoss:
     """The classification loss with `auto` decided."""
     if cfg.loss.classification is not ClassLoss.auto:
         return cfg.loss.classification
-    return ClassLoss.margin if is_capsule_model(cfg.model) else ClassLoss.cross_entropy
+    if not is_capsule_model(cfg.model):
+        return ClassLoss.cross_entropy
+    return {"em": ClassLoss.spread, "self_routing": ClassLoss.nll}.get(routing_of(cfg.model), ClassLoss.margin)

@@ -213,3 +213,8 @@ def gives_activations(model: object) -> bool:
     if model.routing.algorithm in OWN_ACTIVATION:
         return True
     return model.routing.algorithm not in OWN_LOGITS and model.squash not in (Squash.layer_norm, Squash.none)
+
+
+def routing_of(model: object) -> str:
+    """Name of the routing algorithm of a network's last layer; empty for networks without capsules."""
+    return str(model.routing.algorithm) if isinstance(model, CapsNet) else ""
