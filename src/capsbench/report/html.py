@@ -32,30 +32,38 @@ class Picture:
 def render_html(analysis: Analysis, plates: list[Plate]) -> str:
     """The report as one HTML document; all text from configurations is escaped."""
     ablation = analysis.ablation
-    environment = Environment(
+    comparisons = comparisons_table(analysis, analysis.declared, "Declared comparisons", "")
+    exploratory = comparisons_table(analysis, analysis.exploratory, "Exploratory, uncorrected", "")
+    return (
+        environment()
+        .get_template("index.html.j2")
+        .render(
+            sweep=ablation.sweep,
+            checkpoint=CHECKPOINT_NAMES[ablation.sweep.checkpoint],
+            status=status_line(ablation),
+            concerns=concerns(ablation),
+            sentences=[sentence(pair, ablation) for pair in analysis.declared],
+            arms=arms_table(analysis),
+            arms_caption=arms_caption(ablation),
+            comparisons=comparisons if analysis.declared else None,
+            exploratory=exploratory if analysis.exploratory else None,
+            pictures={plate.name: _picture(plate) for plate in plates},
+            runs=runs_table(ablation),
+            runs_open=len(ablation.planned) <= RUNS_SHOWN_OPEN,
+            facts=reproduction(ablation),
+            designs=[(arm, " ".join(map(shlex.quote, arm.arm.overrides))) for arm in ablation.arms.values()],
+        )
+    )
+
+
+def environment() -> Environment:
+    """Templates of this package; whatever they print is escaped."""
+    return Environment(
         loader=PackageLoader("capsbench.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-    )
-    comparisons = comparisons_table(analysis, analysis.declared, "Declared comparisons", "")
-    exploratory = comparisons_table(analysis, analysis.exploratory, "Exploratory, uncorrected", "")
-    return environment.get_template("index.html.j2").render(
-        sweep=ablation.sweep,
-        checkpoint=CHECKPOINT_NAMES[ablation.sweep.checkpoint],
-        status=status_line(ablation),
-        concerns=concerns(ablation),
-        sentences=[sentence(pair, ablation) for pair in analysis.declared],
-        arms=arms_table(analysis),
-        arms_caption=arms_caption(ablation),
-        comparisons=comparisons if analysis.declared else None,
-        exploratory=exploratory if analysis.exploratory else None,
-        pictures={plate.name: _picture(plate) for plate in plates},
-        runs=runs_table(ablation),
-        runs_open=len(ablation.planned) <= RUNS_SHOWN_OPEN,
-        facts=reproduction(ablation),
-        designs=[(arm, " ".join(map(shlex.quote, arm.arm.overrides))) for arm in ablation.arms.values()],
     )
 
 

@@ -1,0 +1,174 @@
+"""Verdicts on claims, from fake runs whose truth is known."""
+
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from capsbench.compose import shipped
+from capsbench.report.claim_table import AFFINE, CLAIMS, Claim, Evidence, Kind
+from capsbench.report.claims import Standing, judge_all, judge_claim, read_evidence, weigh
+from capsbench.report.claims_page import claims_text, write_claims
+from capsbench.report.report import study
+from capsbench.sweep_file import Arm
+from report.fake_runs import Truth, fake_sweep, write_runs
+
+TRUTHS = {
+    "good": Truth(25, affine=0.9, seconds=10, decoder=True),
+    "alike": Truth(25, affine=0.9, seconds=10),
+    "bad": Truth(70, affine=0.7, seconds=20, capsules=False),
+    "never": Truth(150, affine=0.7),
+}
+ARMS = {name: Arm(f"The {name} one") for name in TRUTHS}
+
+
+def claim(*evidence: Evidence, first_look: tuple[Evidence, ...] = ()) -> Claim:
+    return Claim("x", "It is so.", "somebody", "Look.", evidence, first_look)
+
+
+def says(a: str, b: str, kind: Kind, metric: str = "test/errors", bound: float = 0.0, sweep: str = "fake") -> Evidence:
+    return Evidence(sweep, a, b, kind, metric, bound)
+
+
+@pytest.fixture(scope="module")
+def analyses(tmp_path_factory):
+    root, sweep = (
+        tmp_path_factory.mktemp("runs"),
+        fake_sweep(ARMS, seeds=tuple(range(6)), comparisons=(("good", "bad"),)),
+    )
+    write_runs(root, sweep, TRUTHS)
+    return {"fake": [study(sweep, root)]}
+
+
+@pytest.mark.parametrize(
+    ("evidence", "standing"),
+    [
+        (says("bad", "good", Kind.fewer_errors), Standing.supported),
+        (says("good", "bad", Kind.fewer_errors), Standing.refuted),
+        (says("good", "bad", Kind.more_errors), Standing.supported),
+        (says("bad", "good", Kind.more_errors), Standing.refuted),
+        (says("good", "alike", Kind.fewer_errors), Standing.undecided),
+        (says("bad", "good", Kind.fewer_errors, AFFINE), Standing.supported),
+        (says("good", "alike", Kind.same_errors, bound=0.002), Standing.supported),
+        (says("good", "bad", Kind.same_errors, bound=0.001), Standing.refuted),
+        (says("good", "alike", Kind.same_errors, bound=0.00005), Standing.undecided),
+        (says("bad", "good", Kind.less, "time/seconds_to_target"), Standing.supported),
+        (says("good", "bad", Kind.less, "time/seconds_to_target"), Standing.refuted),
+        (says("never", "bad", Kind.less, "time/seconds_to_target"), Standing.supported),
+        (says("bad", "good", Kind.more, "affine/rotation_auc"), Standing.supported),
+        (says("good", "alike", Kind.more, "affine/rotation_auc"), Standing.undecided),
+        (says("good", "good", Kind.below, "routing/coupling_entropy", 0.95), Standing.supported),
+        (says("good", "good", Kind.below, "routing/coupling_entropy", 0.8), Standing.refuted),
+        (says("bad", "good", Kind.less, "routing/coupling_entropy"), Standing.not_run),
+        (says("good", "nobody", Kind.fewer_errors), Standing.not_run),
+        (says("good", "bad", Kind.fewer_errors, sweep="unwritten"), Standing.not_run),
+    ],
+)
+def test_verdicts_are_the_truth(analyses, evidence, standing):
+    finding = weigh(evidence, analyses.get(evidence.sweep))
+    assert finding.standing is standing, finding
+    assert finding.text
+    assert ("more seeds in fake.yaml" in finding.text) == (standing is Standing.undecided)
+    assert finding.command == f"capsbench sweep {evidence.sweep}"
+
+
+def test_declared_comparisons_are_corrected_and_others_say_that_they_are_not(analyses):
+    assert "Holm" in weigh(says("bad", "good", Kind.fewer_errors), analyses["fake"]).numbers
+    assert "uncorrected" in weigh(says("never", "good", Kind.fewer_errors), analyses["fake"]).numbers
+
+
+def test_a_claim_needs_all_of_its_evidence(analyses):
+    true, false = says("bad", "good", Kind.fewer_errors), says("good", "bad", Kind.fewer_errors)
+    open_, unrun = says("good", "alike", Kind.fewer_errors), says("a", "b", Kind.less, sweep="unwritten")
+    for evidence, standing in {
+        (true, true): Standing.supported,
+        (true, false): Standing.refuted,
+        (open_, false): Standing.refuted,
+        (true, open_): Standing.undecided,
+        (true, unrun): Standing.undecided,
+        (unrun,): Standing.not_run,
+    }.items():
+        assert judge_claim(claim(*evidence), analyses).standing is standing
+    assert judge_claim(claim(true), analyses).commands == []
+    assert judge_claim(claim(true, unrun), analyses).commands == ["capsbench sweep fake", "capsbench sweep unwritten"]
+
+
+def test_two_seeds_decide_nothing(tmp_path):
+    sweep = fake_sweep(ARMS, seeds=(0, 1), comparisons=())
+    write_runs(tmp_path, sweep, {name: TRUTHS[name] for name in ("good", "bad")})
+    finding = weigh(says("bad", "good", Kind.fewer_errors), [study(sweep, tmp_path)])
+    assert finding.standing is Standing.undecided
+    assert finding.text.endswith("2 of at least 3 seeds: too few to decide.")
+    assert "is worse than" in finding.text
+
+
+def test_a_first_look_decides_nothing_and_gives_way(analyses):
+    look = says("bad", "good", Kind.fewer_errors)
+    judged = judge_claim(claim(says("a", "b", Kind.less, sweep="unwritten"), first_look=(look,)), analyses)
+    assert judged.standing is Standing.not_run
+    assert [finding.standing for finding in judged.first_look] == [Standing.supported]
+    assert judge_claim(claim(look, first_look=(look,)), analyses).first_look == ()
+
+
+def test_the_preset_with_more_seeds_is_read(tmp_path):
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "sweeps" / "tiny.yaml").write_text(
+        "kind: ablation\ntitle: Tiny\nseeds: [0, 1, 2, 3]\narms: {good: {label: Good}, bad: {label: Bad}}\n"
+        "comparisons: [[good, bad]]\npresets: {small: []}\n"
+    )
+    sweep = fake_sweep({name: ARMS[name] for name in ("good", "bad")}, seeds=(0, 1, 2, 3), name="tiny", preset="small")
+    write_runs(tmp_path / "runs", sweep, {name: TRUTHS[name] for name in ("good", "bad")})
+    mine = claim(says("bad", "good", Kind.fewer_errors, sweep="tiny"))
+    found = read_evidence(tmp_path / "sweeps", tmp_path / "runs", [mine])
+    assert [analysis.ablation.sweep.group for analysis in found["tiny"]] == ["tiny", "tiny-small"]
+    (judged,) = judge_all(found, [mine])
+    assert (judged.standing, judged.findings[0].origin) == (Standing.supported, "tiny-small")
+
+
+def test_claims_name_arms_that_their_sweeps_have():
+    sweeps = read_evidence(shipped("sweeps"), shipped("sweeps"))
+    assert "quick" in sweeps
+    for one in CLAIMS:
+        for item in (*one.evidence, *one.first_look):
+            if item.sweep in sweeps:
+                assert {item.a, item.b} <= set(sweeps[item.sweep][0].ablation.arms), (one.name, item)
+    assert len({one.name for one in CLAIMS}) == len(CLAIMS) == 12
+
+
+class Ids(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.ids, self.links, self.tags = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.ids += [value for name, value in attrs if name == "id"]
+        self.links += [value for name, value in attrs if name in ("href", "src")]
+
+
+def test_page_and_markdown_say_the_same(analyses, tmp_path):
+    hostile = "<script>alert(1)</script> | **b**"
+    judged = judge_all(
+        analyses,
+        [
+            claim(says("bad", "good", Kind.fewer_errors)),
+            replace(claim(says("a", "b", Kind.less, sweep="unwritten")), name="y", statement=hostile),
+        ],
+    )
+    index = write_claims(judged, tmp_path)
+    page, markdown = index.read_text(), (tmp_path / "claims.md").read_text()
+    for text in (page, markdown):
+        assert "1 supported, 1 not yet run" in text
+        assert "capsbench sweep unwritten" in text
+        assert "The bad one is worse than The good one, by" in text
+        assert "<script>" not in text
+    assert "capsbench sweep fake" not in markdown
+    found = Ids(page)
+    assert all(link.startswith(("#", "data:")) for link in found.links)
+    assert {link[1:] for link in found.links if link.startswith("#")} <= set(found.ids)
+    assert len(found.ids) == len(set(found.ids))
+    assert claims_text(judged).splitlines()[0] == "supported    It is so."
+    before = page, markdown
+    write_claims(judged, tmp_path)
+    assert before == (index.read_text(), (tmp_path / "claims.md").read_text())
