@@ -2,7 +2,7 @@
 
 Every key of every group is declared here with its default, its meaning and whether it can change the result of a
 training run. Hydra composes the YAML files into these dataclasses, so an unknown key or a wrong type is refused before
-anything starts. Model keys live in `config_models.py`.
+anything starts. Model keys live in `config_models.py`, those of `evaluation` in `config_evaluation.py`.
 """
 
 import hashlib
@@ -14,6 +14,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from capsbench.config_evaluation import Evaluation
 from capsbench.config_models import MarginForm, gives_activations, key, routing_of
 
 
@@ -178,29 +179,6 @@ class Trainer:
     limit_batches: int | None = key(None, "train and validate on this many batches per epoch only (debugging)")
     overfit_batches: int | None = key(None, "train on the same few batches again and again (debugging)")
     progress: bool = key(True, "show progress bars", identity=False)
-
-
-@dataclass
-class Affine:
-    """Affine robustness: an affNIST-like test set and curves over one factor at a time."""
-
-    enabled: bool = key(True, "evaluate affine robustness", identity=False)
-    images: int | None = key(
-        None, "test images that are transformed for the affNIST-like set; null: all", identity=False
-    )
-    variants: int = key(1, "random transformations per image (affNIST has 32)", identity=False)
-    curve_images: int = key(1000, "test images behind each point of the curves", identity=False)
-    seed: int = key(0, "seed of the transformations, the same for every run", identity=False)
-
-
-@dataclass
-class Evaluation:
-    """What is measured after training. It never changes the training, so it is not part of a run's identity."""
-
-    affine: Affine = field(default_factory=Affine)
-    routing_images: int = key(1000, "test images behind the routing-health figures; 0: none", identity=False)
-    reconstructions: int = key(10, "test images kept with their reconstruction; 0: none", identity=False)
-    target_accuracy: float = key(0.99, "validation accuracy whose time-to-reach is reported", identity=False)
 
 
 @dataclass

@@ -8,14 +8,15 @@ from contextlib import nullcontext
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32
 from torch import Tensor, nn
 
 from capsbench.config import Config
-from capsbench.data.splits import Splits, shuffled
+from capsbench.data.splits import Splits
 from capsbench.errors import CapsbenchError
 from capsbench.evaluation.predict import Precision, predict_batches
 from capsbench.evaluation.result import Evaluated
+from capsbench.evaluation.subset import subset
 from capsbench.evaluation.transforms import IDENTITY, PARAMETERS, draw_parameters, fits, transform
 
 # What each curve is measured at: signed degrees, factor on height and width, signed slope, pixels.
@@ -58,11 +59,11 @@ def evaluate(
         return Evaluated()
     _check(cfg)
     images, labels, pad = splits.test_images, splits.test_labels, cfg.data.pad
-    chosen = _subset(len(images), asked.images, asked.seed, SET_STREAM)
+    chosen = subset(len(images), asked.images, asked.seed, SET_STREAM)
     drawn = draw_parameters(images, asked.variants, pad, asked.seed)[chosen]
     parameters = drawn.flatten(0, 1)
     index = chosen.repeat_interleave(asked.variants)
-    curve_index = _subset(len(images), asked.curve_images, asked.seed, CURVE_STREAM)
+    curve_index = subset(len(images), asked.curve_images, asked.seed, CURVE_STREAM)
     points = [(factor, level) for factor, levels in LEVELS.items() for level in levels] if len(curve_index) else []
 
     plan_index = torch.cat([index, curve_index.repeat(len(points))])
@@ -136,13 +137,6 @@ def _curves(accuracy: dict[tuple[str, float], float]) -> dict[str, dict[str, lis
         factor: {"levels": list(levels), "accuracy": [accuracy[factor, level] for level in levels]}
         for factor, levels in LEVELS.items()
     }
-
-
-def _subset(count: int, wanted: int | None, seed: int, stream: int) -> Int64[Tensor, "subset"]:
-    """Positions, ascending, of `wanted` of `count` images, drawn from the seed alone; all if None or too few."""
-    if wanted is None or wanted >= count:
-        return torch.arange(count)
-    return torch.from_numpy(np.sort(shuffled(count, seed, stream)[:wanted]))
 
 
 def _check(cfg: Config) -> None:

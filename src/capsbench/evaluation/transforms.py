@@ -89,30 +89,15 @@ def transform(
     """
     inverse = torch.linalg.inv(matrices(parameters))
     shift = parameters[:, 4:].cpu().double()
-    return _resample(images, inverse, -(inverse @ shift[:, :, None])[:, :, 0], pad)
+    return resample(images, inverse, -(inverse @ shift[:, :, None])[:, :, 0], pad)
 
 
-def undo(
-    images: UInt8[Tensor, "images channels frame_height frame_width"], parameters: Float32[Tensor, "images 6"], pad: int
-) -> UInt8[Tensor, "images channels height width"]:
-    """The inverse of `transform`, up to what two bilinear interpolations blur; crops the padding off."""
-    return _resample(images, matrices(parameters), parameters[:, 4:].cpu().double(), -pad)
-
-
-def fits(
-    images: UInt8[Tensor, "images channels height width"], parameters: Float32[Tensor, "images 6"], pad: int
-) -> Bool[Tensor, "images"]:
-    """Whether each transformed image lies inside the frame with all its non-zero pixels."""
-    frame = torch.tensor([images.shape[3] + 2 * pad, images.shape[2] + 2 * pad], dtype=torch.float64)
-    first, last = _allowed_shifts(_outline(images.cpu()), matrices(parameters), frame)
-    shift = parameters[:, 4:].cpu().double()
-    # Half a thousandth of a pixel is the rounding of stored parameters, and less than a grey level.
-    return ((shift >= first - 5e-4) & (shift <= last + 5e-4)).all(dim=1)
-
-
-def _resample(
-    images: Tensor, matrix: Float64[Tensor, "images 2 2"], offset: Float64[Tensor, "images 2"], pad: int
-) -> Tensor:
+def resample(
+    images: UInt8[Tensor, "images channels height width"],
+    matrix: Float64[Tensor, "images 2 2"],
+    offset: Float64[Tensor, "images 2"],
+    pad: int,
+) -> UInt8[Tensor, "images channels frame_height frame_width"]:
     """Each output pixel p takes the image's value at matrix p + offset, both measured from the centres."""
     height, width = images.shape[2:]
     rows, columns = height + 2 * pad, width + 2 * pad
@@ -127,6 +112,24 @@ def _resample(
     grid = torch.stack([(a * x + e) + b * y, (c * x + f) + d * y], dim=-1)
     sampled = functional.grid_sample(images.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     return sampled.round_().clamp_(0, 255).to(torch.uint8)
+
+
+def undo(
+    images: UInt8[Tensor, "images channels frame_height frame_width"], parameters: Float32[Tensor, "images 6"], pad: int
+) -> UInt8[Tensor, "images channels height width"]:
+    """The inverse of `transform`, up to what two bilinear interpolations blur; crops the padding off."""
+    return resample(images, matrices(parameters), parameters[:, 4:].cpu().double(), -pad)
+
+
+def fits(
+    images: UInt8[Tensor, "images channels height width"], parameters: Float32[Tensor, "images 6"], pad: int
+) -> Bool[Tensor, "images"]:
+    """Whether each transformed image lies inside the frame with all its non-zero pixels."""
+    frame = torch.tensor([images.shape[3] + 2 * pad, images.shape[2] + 2 * pad], dtype=torch.float64)
+    first, last = _allowed_shifts(_outline(images.cpu()), matrices(parameters), frame)
+    shift = parameters[:, 4:].cpu().double()
+    # Half a thousandth of a pixel is the rounding of stored parameters, and less than a grey level.
+    return ((shift >= first - 5e-4) & (shift <= last + 5e-4)).all(dim=1)
 
 
 def _outline(images: UInt8[Tensor, "images channels height width"]) -> Float64[Tensor, "images points 2"]:
