@@ -126,7 +126,7 @@ def make_trainer(
         logger=[metrics, *([tracker.logger] if tracker is not None else [])],
         callbacks=[clock, MetricsWriter(cfg.trainer.log_every, clock), progress, *others],
         num_sanity_val_steps=0,
-        # MetricsWriter decides when to log; Lightning only has to keep quiet about epochs shorter than its own interval.
+        # MetricsWriter decides when to log; Lightning would only warn of epochs shorter than its own interval.
         log_every_n_steps=1,
         enable_progress_bar=False,
         enable_model_summary=False,

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from capsbench.config import Config
+from capsbench.config_models import Cnn
 from capsbench.errors import CapsbenchError
 
 BF16_CPU_FLAGS = {"avx512_bf16", "amx_bf16"}
@@ -32,6 +33,15 @@ class Machine:
         if self.precision == "bf16-mixed":
             return torch.autocast(self.accelerator, torch.bfloat16)
         return nullcontext()
+
+
+def pick_memory_format(model: object, accelerator: str) -> torch.memory_format:
+    """Channels last where convolutions are faster so: on a GPU, and for CNNs on a CPU.
+
+    On a CPU CapsNet's large kernels and its capsules, which group channels, lose by it (measured on 2 cores in bf16: a
+    CNN's step takes 0.55 of its time, CapsNet's 1.3).
+    """
+    return torch.channels_last if accelerator == "cuda" or isinstance(model, Cnn) else torch.contiguous_format
 
 
 def pick_accelerator(cfg: Config) -> str:

@@ -25,7 +25,7 @@ from capsbench.evaluation.cost import reset_peak_memory
 from capsbench.files import write_atomic
 from capsbench.models.build import build_model
 from capsbench.training.fit import fit, train_batches
-from capsbench.training.hardware import Machine, pick_accelerator, pick_precision
+from capsbench.training.hardware import Machine, pick_accelerator, pick_memory_format, pick_precision
 from capsbench.training.identity import evaluation_digest, is_done, plain
 from capsbench.training.provenance import provenance
 from capsbench.training.results import measure, write_result
@@ -83,6 +83,7 @@ def _run(cfg: Config, folder: RunFolder, record: dict[str, Any], origin: dict[st
     reset_peak_memory(machine.device)
     splits = load_splits(cfg.data)
     model = build_run_model(cfg, splits)
+    model.to(memory_format=pick_memory_format(cfg.model, machine.accelerator))  # type: ignore[call-overload]
     batches = train_batches(cfg, splits, machine.device)
     planned = cfg.trainer.steps or len(batches) * cfg.trainer.epochs
     task = ClassificationTask(cfg, model, len(splits.classes), planned)
