@@ -107,10 +107,11 @@ def parser() -> argparse.ArgumentParser:
     sync.add_argument("--dry-run", action="store_true", help="say what would be uploaded")
     sync.set_defaults(command=_sync)
 
-    data = commands.add_parser("data", help="list, verify or show data sets")
-    data.add_argument("action", choices=["list", "verify", "show"])
-    data.add_argument("name", nargs="?", default="mnist")
-    data.add_argument("--root", help="folder with the data set's own files")
+    data = commands.add_parser("data", help="list, fetch, verify or show data sets")
+    data.add_argument("action", choices=["list", "fetch", "verify", "show"])
+    data.add_argument("name", nargs="?", default="mnist", help="an option of data=, such as fashion_mnist or folder")
+    data.add_argument("overrides", nargs="*", help="such as data.root=FOLDER data.size=64")
+    data.add_argument("--root", help="folder with the data set's own files, or to fetch them into")
     data.add_argument("--out", type=Path, default=Path("contact_sheet.png"), help="picture that `show` writes")
     data.set_defaults(command=_data)
 
@@ -183,10 +184,11 @@ def _data(arguments: argparse.Namespace) -> int:
 
     if arguments.action == "list":
         print(commands.list_datasets())
-    elif arguments.action == "verify":
-        print(commands.verify(arguments.name, arguments.root))
+    elif arguments.action == "fetch":
+        print(commands.fetch(arguments.name, arguments.root))
     else:
-        print(f"contact sheet written to {commands.show(arguments.name, arguments.root, arguments.out)}")
+        cfg = commands.data_config(arguments.name, arguments.root, arguments.overrides)
+        print(commands.verify(cfg) if arguments.action == "verify" else commands.show(cfg, arguments.out))
     return 0
 
 

@@ -102,21 +102,34 @@ class Data:
     root: str | None = key(None, "folder with the data set's own files; null means the bundled copy or CAPSBENCH_DATA")
     train_images: int | None = key(None, "use this many training images, class-balanced; null means all")
     validation_images: int = key(5000, "images taken out of the official training images for validation")
+    validation_share: float | None = key(
+        None, "validation images as this share of the training images instead; null: off"
+    )
     split: Split = key(Split.random, "random: drawn with split_seed; official: the released code's first images")
     split_seed: int = key(0, "seed of the validation split and of the training subset; the same for every run")
     pad: int = key(0, "zero pixels added on every side (6 turns 28x28 into the 40x40 of the affNIST protocol)")
     shift: int = key(2, "largest random shift of a training image in pixels, in each direction, zero filled")
-    size: int | None = key(None, "resize images to this height and width (a folder's: shorter side, middle); null: as is")
-    crop: int | None = key(None, "train on random windows of this height and width, test on the middle; null: whole images")
+    size: int | None = key(
+        None, "resize images to this height and width (a folder's: shorter side, middle); null: as is"
+    )
+    crop: int | None = key(
+        None, "train on random windows of this height and width, test on the middle; null: whole images"
+    )
     flip: bool = key(False, "mirror every second training image, drawn anew in every epoch")
     brightness: float = key(0.0, "add up to this many of 255 grey levels to a training image, or take them away")
     contrast: list[float] | None = key(None, "[lowest, highest] factor on a training image's contrast; null: none")
     standardize: bool = key(False, "give the network each image with mean 0 and variance 1, in training and tests")
     partial: bool = key(False, "accept an incomplete published set (cifar10), and say so")
-    viewpoint: Viewpoint = key(Viewpoint.all, "smallnorb: train on all viewpoints, or leave azimuths or elevations novel")
+    viewpoint: Viewpoint = key(
+        Viewpoint.all, "smallnorb: train on all viewpoints, or leave azimuths or elevations novel"
+    )
     colour: Colour = key(Colour.auto, "folder: auto (grey when no image has colour), grey or rgb")
-    test_share: float = key(0.2, "folder without a test part of its own: share of each class drawn for it by split_seed")
-    list: str | None = key(None, "folder: a CSV file with the columns path, split (train, test) and, if wished, class")
+    test_share: float = key(
+        0.2, "folder without a test part of its own: share of each class drawn for it by split_seed"
+    )
+    file_list: str | None = key(
+        None, "folder: a CSV file with the columns path, split (train, test) and, if wished, class"
+    )
 
 
 @dataclass

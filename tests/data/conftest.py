@@ -34,6 +34,7 @@ def own_environment(monkeypatch, tmp_path):
     """No test sees the user's data or leaves proofs in the user's cache."""
     monkeypatch.delenv("CAPSBENCH_DATA", raising=False)
     monkeypatch.setenv("CAPSBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "fetched"))
 
 
 @dataclass(frozen=True)

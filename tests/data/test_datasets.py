@@ -3,8 +3,9 @@ import hashlib
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from capsbench.config import Data, DatasetName
+from capsbench.config import Data, DatasetName, Viewpoint
 from capsbench.data.datasets import LOADERS, load_dataset
 from capsbench.data.published import PUBLISHED
 from capsbench.errors import CapsbenchError
@@ -54,7 +55,7 @@ def test_own_files(small, tmp_path):
         ("train-labels-idx1-ubyte", np.zeros(39, np.uint8), r"expected 40 labels.*\(39,\)"),
         ("train-labels-idx1-ubyte", np.zeros((40, 1), np.uint8), r"expected 40 labels.*\(40, 1\)"),
         ("t10k-labels-idx1-ubyte", np.zeros(20, np.int32), "expected 20 labels, one byte .* type >i4"),
-        ("t10k-labels-idx1-ubyte", np.arange(20, dtype=np.uint8), "labels from 0 to 9, found 19 at position 19"),
+        ("t10k-labels-idx1-ubyte", np.arange(20, dtype=np.uint8), "labels from 0 to 9, found 10 at position 10"),
     ],
 )
 def test_files_that_are_not_images_and_labels_are_refused(small, tmp_path, idx_bytes, name, array, message):
@@ -67,4 +68,31 @@ def test_files_that_are_not_images_and_labels_are_refused(small, tmp_path, idx_b
 
 def test_every_data_set_that_can_be_asked_for_can_be_loaded_and_listed():
     assert set(LOADERS) == set(DatasetName)
-    assert set(PUBLISHED) == {name.value for name in DatasetName}
+    assert set(PUBLISHED) == {name.value for name in DatasetName} - {"folder"}
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"partial": True}, r"data\.partial=True is for data\.name=cifar10 only, not for mnist"),
+        ({"viewpoint": Viewpoint.azimuth}, r"data\.viewpoint=azimuth is for data\.name=smallnorb only"),
+        ({"file_list": "list.csv"}, r"data\.file_list=list\.csv is for data\.name=folder only"),
+    ],
+)
+def test_keys_of_other_data_sets_are_refused(keys, message):
+    with pytest.raises(CapsbenchError, match=message):
+        load_dataset(Data(**keys))
+
+
+def test_images_are_resized_by_averaging(small, tmp_path):
+    root = str(small.write(tmp_path))
+    whole, half = load_dataset(Data(root=root)), load_dataset(Data(root=root, size=14))
+    assert half.train_images.shape == (40, 1, 14, 14)
+    assert half.test_images.shape == (20, 1, 14, 14)
+    for ours, theirs in ((whole.train_images, half.train_images), (whole.test_images, half.test_images)):
+        # Pillow's resize is an independent implementation of the same antialiased filter.
+        expected = Image.fromarray(ours[3, 0].numpy()).resize((14, 14), Image.Resampling.BILINEAR)
+        assert np.abs(np.asarray(expected).astype(int) - theirs[3, 0].numpy().astype(int)).max() <= 1
+    assert load_dataset(Data(root=root, size=28)).train_images.equal(whole.train_images)
+    with pytest.raises(CapsbenchError, match=r"data\.size=0: expected 1 or more"):
+        load_dataset(Data(root=root, size=0))

@@ -11,7 +11,7 @@ from capsbench.data.formats.idx import parse_idx
 from capsbench.data.idx_files import read_arrays
 from capsbench.data.published import MNIST
 from capsbench.data.sources import ASSETS, Source, locate
-from capsbench.data.verification import cache_folder
+from capsbench.environment import cache_folder
 from capsbench.errors import CapsbenchError
 
 

@@ -46,6 +46,22 @@ def test_a_row_shows_its_class_only(tmp_path, channels, colours):
         bottom = rows[-1]
 
 
+def test_two_channels_lie_side_by_side_and_large_pictures_are_made_smaller(tmp_path):
+    labels = torch.tensor([0, 1])
+    images = torch.zeros(2, 2, 300, 300, dtype=torch.uint8)
+    images[:, 0], images[:, 1] = 50, 150
+    stereo = Dataset("toy", images, labels, images, labels, ("ant", "bee"), about="what was found")
+    with Image.open(contact_sheet(stereo, tmp_path / "sheet.png")) as picture:
+        pixels = np.array(picture.convert("L"))
+    left, right = pixels == 50, pixels == 150
+    # Each pair is 112 x 56 pixels, a little less on both sides of the seam; letters may hold a few such greys.
+    assert left.sum() == pytest.approx(4 * 56 * 56, rel=0.1)
+    assert right.sum() == pytest.approx(4 * 56 * 56, rel=0.1)
+    assert max(pixels.shape) < 16 * 120 + 8 * 120 + 200
+    lines = describe(stereo).splitlines()
+    assert lines[:2] == ["what was found", "toy: 2 classes, 2-channel images of 300 x 300 pixels"]
+
+
 def test_real_digits_make_a_readable_sheet(mnist, tmp_path):
     with Image.open(contact_sheet(mnist, tmp_path / "mnist.png")) as picture:
         pixels = np.array(picture.convert("L"))

@@ -1,10 +1,11 @@
 import gzip
 import logging
+from dataclasses import replace
 
 import pytest
 
-from capsbench.data.published import MNIST
-from capsbench.data.sources import ASSETS, Source, locate, usual_names
+from capsbench.data.published import CIFAR10, CIFAR10_PYTHON, MNIST
+from capsbench.data.sources import ASSETS, Source, choose_form, fetch_folder, locate, usual_names
 from capsbench.errors import CapsbenchError
 
 
@@ -98,3 +99,57 @@ def test_a_missing_bundled_copy_is_named(small, small_asset):
     small_asset.unlink()
     with pytest.raises(CapsbenchError, match=f"bundled data {small_asset} are missing"):
         locate(small.published, None)
+
+
+def test_a_system_package_is_found_and_the_users_own_folders_come_first(small, tmp_path, monkeypatch):
+    package = small.write(tmp_path / "package")
+    published = replace(small.published, asset=None, system_folders=(str(package),))
+    assert locate(published, None).files[0].parent == package
+    monkeypatch.setenv("CAPSBENCH_DATA", str(tmp_path / "empty"))
+    (tmp_path / "empty").mkdir()
+    assert locate(published, None).files[0].parent == package
+    monkeypatch.setenv("CAPSBENCH_DATA", str(small.write(tmp_path / "own")))
+    assert locate(published, None).files[0].parent == tmp_path / "own"
+
+
+def test_fetched_files_are_found(small, tmp_path):
+    folder = small.write(fetch_folder() / "mnist")
+    assert fetch_folder() == tmp_path / "fetched" / "capsbench"
+    published = replace(small.published, asset=None)
+    assert locate(published, None).files[0].parent == folder
+    (folder / "t10k-labels-idx1-ubyte").unlink()
+    with pytest.raises(CapsbenchError, match=r"the folder of fetched data=.* lacks 1 of 4 files"):
+        locate(published, None)
+
+
+def test_where_fetched_files_go(tmp_path, monkeypatch):
+    monkeypatch.setenv("CAPSBENCH_DATA", str(tmp_path / "own"))
+    assert fetch_folder() == tmp_path / "own"
+    monkeypatch.delenv("CAPSBENCH_DATA")
+    monkeypatch.setenv("XDG_DATA_HOME", "relative")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert fetch_folder() == tmp_path / "home" / ".local" / "share" / "capsbench"
+
+
+def test_what_is_nowhere_says_where_was_looked_and_what_to_do(small, tmp_path):
+    published = replace(
+        small.published, name="fashion_mnist", asset=None, system_folders=("/nowhere",), package="some-package"
+    )
+    with pytest.raises(CapsbenchError) as error:
+        locate(published, None)
+    message = str(error.value)
+    assert f"looked in /nowhere, {tmp_path / 'fetched' / 'capsbench' / 'fashion_mnist'}" in message
+    assert "Run `capsbench data fetch fashion_mnist`, or install the package some-package" in message
+    assert "put train-images-idx3-ubyte, " in message
+
+
+def test_the_form_with_most_files_is_chosen(tmp_path):
+    forms = (CIFAR10, CIFAR10_PYTHON)
+    assert choose_form(forms, None) is CIFAR10
+    assert choose_form(forms, str(tmp_path)) is CIFAR10
+    (tmp_path / "data_batch_1").touch()
+    (tmp_path / "test_batch").touch()
+    assert choose_form(forms, str(tmp_path)) is CIFAR10_PYTHON
+    for number in range(1, 4):
+        (tmp_path / f"data_batch_{number}.bin").touch()
+    assert choose_form(forms, str(tmp_path)) is CIFAR10

@@ -1,9 +1,16 @@
+import gzip
+import hashlib
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from capsbench.data.verification import cache_folder, identify, is_proved, remember
+from capsbench.data import verification
+from capsbench.data.published import PublishedFile
+from capsbench.data.verification import identify, is_proved, is_published, remember, warn_if_not_published
+from capsbench.environment import cache_folder
+from capsbench.errors import CapsbenchError
 
 
 @pytest.fixture
@@ -71,3 +78,52 @@ def test_without_a_home_there_is_no_cache(proved, monkeypatch):
     assert cache_folder() is None
     remember(identify(proved), ["aa"])
     assert not is_proved(identify(proved), ["aa"])
+
+
+RAW = bytes(range(256)) * 20
+FILE = PublishedFile(
+    "images", hashlib.md5(RAW).hexdigest(), len(RAW), hashlib.md5(gzip.compress(RAW, mtime=5)).hexdigest()
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "file", "same"),
+    [
+        ("images", RAW, FILE, True),
+        ("images", RAW[1:], FILE, False),
+        ("images.gz", gzip.compress(RAW, mtime=5), FILE, True),
+        ("images.gz", gzip.compress(RAW, mtime=9), FILE, True),
+        ("images.gz", gzip.compress(RAW[1:]), FILE, False),
+        ("images", RAW, replace(FILE, md5=None), None),
+        ("images.gz", gzip.compress(RAW, mtime=5), replace(FILE, md5=None), True),
+        ("images.gz", gzip.compress(RAW, mtime=9), replace(FILE, md5=None), False),
+        ("images", RAW, replace(FILE, md5=None, packed_md5=None), None),
+    ],
+)
+def test_a_file_is_published_packed_or_not_whoever_packed_it(tmp_path, name, content, file, same):
+    (tmp_path / name).write_bytes(content)
+    assert is_published(file, tmp_path / name) is same
+
+
+def test_a_file_is_proved_once(tmp_path, monkeypatch, caplog):
+    read = []
+    real = verification.md5_of_file
+    monkeypatch.setattr(verification, "md5_of_file", lambda path, **keys: read.append(path) or real(path, **keys))
+    path = tmp_path / "images"
+    path.write_bytes(RAW)
+    for _ in range(3):
+        warn_if_not_published("some", [(FILE, path)])
+    assert len(read) == 1
+    assert caplog.text == ""
+    path.write_bytes(RAW + b"x")
+    warn_if_not_published("some", [(FILE, path)])
+    assert f"{tmp_path}: these are not the published files of some: images" in caplog.text
+
+
+def test_a_damaged_compressed_file_is_named(tmp_path):
+    path = tmp_path / "images.gz"
+    path.write_bytes(gzip.compress(RAW)[:-6])
+    with pytest.raises(CapsbenchError, match="is damaged: expected an intact gzip file"):
+        is_published(FILE, path)
+    with pytest.raises(CapsbenchError, match="cannot read"):
+        is_published(FILE, tmp_path / "gone")

@@ -1,8 +1,8 @@
-"""Batches from images that live on the device as bytes; the training order and the shifts are a function of the seed.
+"""Batches from images that live on the device as bytes; the training order and the changes are a function of the seed.
 
-The whole plan of an epoch (which image comes when, and how far it is shifted) is drawn on the CPU from the run's seed
-and the epoch's number. So it is the same on every device, and a resumed run needs to know only how many steps it has
-done to go on exactly as if it had never stopped.
+The whole plan of an epoch (which image comes when, how far it is shifted, how it is changed) is drawn on the CPU from
+the run's seed and the epoch's number. So it is the same on every device, and a resumed run needs to know only how many
+steps it has done to go on exactly as if it had never stopped.
 """
 
 from collections.abc import Iterator
@@ -14,6 +14,9 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.nn import functional
 
+from capsbench.data.augment import Augment, apply, draw, to_device
+from capsbench.errors import CapsbenchError
+
 Batch = tuple[Float[Tensor, "batch channels height width"], Int[Tensor, " batch"]]
 
 
@@ -22,12 +25,17 @@ def to_unit(images: UInt8[Tensor, "batch channels height width"]) -> Float[Tenso
     return images.float().mul_(1 / 255)
 
 
-def epoch_plan(count: int, shift: int, seed: int, epoch: int) -> tuple[Int[Tensor, " count"], Int[Tensor, "count 2"]]:
-    """Order of the images in one epoch and the corner (row, column) of each image's window, 0 to 2 * shift."""
+def epoch_plan(
+    count: int, shift: int, seed: int, epoch: int, room: int = 0
+) -> tuple[Int[Tensor, " count"], Int[Tensor, "count 2"]]:
+    """Order of the images in one epoch and the corner (row, column) of each image's window, 0 to 2 * shift + room.
+
+    `room` is by how much images are larger than the windows that are cut out of them.
+    """
     state = np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0]
     generator = torch.Generator().manual_seed(int(state >> np.uint64(1)))
     order = torch.randperm(count, generator=generator)
-    corners = torch.randint(0, 2 * shift + 1, (count, 2), generator=generator)
+    corners = torch.randint(0, 2 * shift + room + 1, (count, 2), generator=generator)
     return order, corners
 
 
@@ -49,6 +57,11 @@ class TrainBatches:
         repeat: yield the first `repeat` batches of epoch 0, unshifted order, again and again (overfitting on purpose).
         rank: this process's share of every batch is every `world`-th image from `rank`.
         world: number of processes.
+        augment: what else is done to the images.
+
+    Raises:
+        CapsbenchError: a window is asked for that is larger than the images, that would be padded, or of images that
+            are not square.
     """
 
     def __init__(
@@ -65,10 +78,22 @@ class TrainBatches:
         repeat: int | None = None,
         rank: int = 0,
         world: int = 1,
+        augment: Augment | None = None,
     ) -> None:
         height, width = images.shape[2:]
+        self.augment, self.room = augment or Augment(), 0
+        if self.augment.crop is not None:
+            if pad:
+                raise CapsbenchError(
+                    f"data.pad={pad} with data.crop={self.augment.crop}: a window is not padded; use one"
+                )
+            if height != width or not 1 <= self.augment.crop <= height:
+                raise CapsbenchError(
+                    f"data.crop={self.augment.crop}: expected square images of at least that, found {height} x {width}"
+                )
+            self.room = height - self.augment.crop
         padded = functional.pad(images, [pad + shift] * 4).to(device)
-        size = (height + 2 * pad, width + 2 * pad)
+        size = (height + 2 * pad - self.room, width + 2 * pad - self.room)
         self.windows = padded.unfold(2, size[0], 1).unfold(3, size[1], 1)
         self.labels = labels.to(device)
         self.batch_size, self.shift, self.seed, self.device = batch_size, shift, seed, device
@@ -84,13 +109,16 @@ class TrainBatches:
     def __iter__(self) -> Iterator[Batch]:
         """The rest of the epoch in which `done` batches of the run stand."""
         epoch, first = divmod(self.done, self.length)
-        order, corners = epoch_plan(len(self.labels), self.shift, self.seed, 0 if self.repeat else epoch)
+        count, planned = len(self.labels), 0 if self.repeat else epoch
+        order, corners = epoch_plan(count, self.shift, self.seed, planned, self.room)
         order, corners = order.to(self.device), corners.to(self.device)
+        drawn = to_device(draw(count, self.augment, self.seed, planned), self.device)
         for batch in range(first, self.length):
             part = slice(batch * self.batch_size + self.rank, (batch + 1) * self.batch_size, self.world)
             index, corner = order[part], corners[part]
             self.done += 1
-            yield to_unit(self.windows[index, :, corner[:, 0], corner[:, 1]]), self.labels[index]
+            pixels = to_unit(self.windows[index, :, corner[:, 0], corner[:, 1]])
+            yield apply(pixels, drawn, part, clip=self.augment.clip), self.labels[index]
 
     def example(self) -> Batch:
         """One batch of the shape that training has; taking it does not move the run on."""

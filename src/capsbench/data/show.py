@@ -12,6 +12,9 @@ from capsbench.data.datasets import Dataset
 from capsbench.files import replacing
 
 TRAIN_COLUMNS = 16
+# Sides in pixels: about what small images are enlarged to, and what none exceeds.
+CELL, MAX_CELL = 56, 112
+MAX_ROWS = 100
 TEST_COLUMNS = 8
 GAP = 3
 MARGIN = 12
@@ -31,27 +34,33 @@ def describe(dataset: Dataset) -> str:
     first, second, third = (max(len(row[column]) for row in rows) for column in range(3))
     table = [f"  {name:<{first}}  {a:>{second}}  {b:>{third}}" for name, a, b in rows]
     colour = {1: "grey", 3: "RGB"}.get(channels, f"{channels}-channel")
-    return "\n".join([f"{dataset.name}: {classes} classes, {colour} images of {height} x {width} pixels", *table])
+    head = f"{dataset.name}: {classes} classes, {colour} images of {height} x {width} pixels"
+    return "\n".join([*([dataset.about] if dataset.about else []), head, *table])
 
 
 def contact_sheet(dataset: Dataset, path: Path) -> Path:
-    """Write a PNG with a row per class: its first training images on the left, its first test images on the right.
+    """Write a PNG with a row for each of the first hundred classes.
+
+    On the left are the class's first training images, on the right its first test images.
 
     Args:
-        dataset: images of one channel (grey) or three (RGB).
+        dataset: images of one channel (grey), three (RGB) or another number (side by side).
         path: the file to write, whole or not at all.
 
     Returns:
         `path`.
     """
-    height, width = dataset.train_images.shape[2:]
-    zoom = max(1, round(56 / max(height, width)))
-    cell_h, cell_w = height * zoom + GAP, width * zoom + GAP
+    shape = _picture(dataset.train_images[0].numpy()).size
+    # Small images are enlarged by a whole number, so that each pixel can be seen; large ones are made smaller.
+    zoom = max(1, round(CELL / max(shape))) if max(shape) <= MAX_CELL else MAX_CELL / max(shape)
+    cell = (max(1, round(shape[0] * zoom)), max(1, round(shape[1] * zoom)))
+    cell_h, cell_w = cell[1] + GAP, cell[0] + GAP
     font = ImageFont.load_default(FONT_SIZE)
     label_w = MARGIN + round(max(font.getlength(name) for name in dataset.classes)) + MARGIN
     top = MARGIN + 2 * FONT_SIZE + MARGIN
     test_left = label_w + TRAIN_COLUMNS * cell_w + 2 * MARGIN
-    size = (test_left + TEST_COLUMNS * cell_w + MARGIN, top + len(dataset.classes) * cell_h + MARGIN)
+    classes = dataset.classes[:MAX_ROWS]
+    size = (test_left + TEST_COLUMNS * cell_w + MARGIN, top + len(classes) * cell_h + MARGIN)
 
     sheet = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(sheet)
@@ -62,12 +71,13 @@ def contact_sheet(dataset: Dataset, path: Path) -> Path:
         (label_w, dataset.train_images, dataset.train_labels, TRAIN_COLUMNS),
         (test_left, dataset.test_images, dataset.test_labels, TEST_COLUMNS),
     )
-    for label, name in enumerate(dataset.classes):
+    for label, name in enumerate(classes):
         y = top + label * cell_h
         draw.text((MARGIN, y + cell_h // 2), name, INK, font, "lm")
         for left, images, labels, columns in parts:
             for column, image in enumerate(_first_of_class(images, labels, label, columns)):
-                picture = _picture(image).resize((width * zoom, height * zoom), Image.Resampling.NEAREST)
+                way = Image.Resampling.NEAREST if zoom >= 1 else Image.Resampling.BILINEAR
+                picture = _picture(image).resize(cell, way)
                 sheet.paste(picture, (left + column * cell_w, y))
     with replacing(path) as temporary:
         sheet.save(temporary, format="PNG")
@@ -81,4 +91,6 @@ def _first_of_class(
 
 
 def _picture(image: UInt8[np.ndarray, "channels height width"]) -> Image.Image:
-    return Image.fromarray(image[0] if len(image) == 1 else np.moveaxis(image, 0, -1))
+    if len(image) == 3:
+        return Image.fromarray(np.ascontiguousarray(np.moveaxis(image, 0, -1)))
+    return Image.fromarray(np.concatenate(list(image), axis=1))

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Int64, UInt8
+from jaxtyping import Float32, Int64, UInt8
 from torch import Tensor
 
 from capsbench.config import Data, Split
 from capsbench.data.datasets import Dataset, load_dataset
+from capsbench.data.shuffle import shuffled as shuffled  # noqa: PLC0414 - others draw with it too
 from capsbench.errors import CapsbenchError
 
 # Each draw has its own stream, so that one does not change with the other's size.
@@ -21,15 +22,22 @@ VALIDATION_STREAM, SUBSET_STREAM, CLASS_STREAM = 0, 1, 2
 
 @dataclass(frozen=True)
 class Splits:
-    """What a run learns from, is selected by and is tested on; pixels 0..255, labels index `classes`."""
+    """What a run learns from, is selected by and is tested on; pixels 0..255, labels index `classes`.
 
-    train_images: UInt8[Tensor, "train channels height width"]
+    With `data.crop`, validation and test images are the middle windows already, while training images are whole: theirs
+    are drawn anew in every epoch. `factors` names what is known of each image besides its class.
+    """
+
+    train_images: UInt8[Tensor, "train channels whole_height whole_width"]
     train_labels: Int64[Tensor, "train"]
     validation_images: UInt8[Tensor, "validation channels height width"]
     validation_labels: Int64[Tensor, "validation"]
     test_images: UInt8[Tensor, "test channels height width"]
     test_labels: Int64[Tensor, "test"]
     classes: tuple[str, ...]
+    factors: tuple[str, ...] = ()
+    validation_factors: Float32[Tensor, "validation factors"] | None = None
+    test_factors: Float32[Tensor, "test factors"] | None = None
 
 
 def load_splits(cfg: Data) -> Splits:
@@ -48,15 +56,38 @@ def split(dataset: Dataset, cfg: Data) -> Splits:
         CapsbenchError: `data.validation_images`, `data.train_images` or `data.split_seed` is impossible.
     """
     train, validation = split_indices(dataset.train_labels, len(dataset.classes), cfg)
+    known = dataset.train_factors
     return Splits(
         train_images=dataset.train_images[train],
         train_labels=dataset.train_labels[train],
-        validation_images=dataset.train_images[validation],
+        validation_images=middle(dataset.train_images[validation], cfg.crop),
         validation_labels=dataset.train_labels[validation],
-        test_images=dataset.test_images,
+        test_images=middle(dataset.test_images, cfg.crop),
         test_labels=dataset.test_labels,
         classes=dataset.classes,
+        factors=dataset.factors,
+        validation_factors=known[validation] if known is not None else None,
+        test_factors=dataset.test_factors,
     )
+
+
+def middle(
+    images: UInt8[Tensor, "images channels height width"], crop: int | None
+) -> UInt8[Tensor, "images channels window_height window_width"]:
+    """The middle window of every image, as the released code tests CIFAR-10 and smallNORB; the images if it is None.
+
+    Raises:
+        CapsbenchError: `data.crop` is larger than the images.
+    """
+    if crop is None:
+        return images
+    height, width = images.shape[2:]
+    if not 1 <= crop <= min(height, width):
+        raise CapsbenchError(
+            f"data.crop={crop}: expected 1 to {min(height, width)}, since images are {height} x {width}"
+        )
+    top, left = (height - crop) // 2, (width - crop) // 2
+    return images[:, :, top : top + crop, left : left + crop].contiguous()
 
 
 def split_indices(
@@ -78,6 +109,10 @@ def split_indices(
         CapsbenchError: `data.validation_images`, `data.train_images` or `data.split_seed` is impossible.
     """
     images, held_out = len(labels), cfg.validation_images
+    if cfg.validation_share is not None:
+        if not 0 < cfg.validation_share < 1:
+            raise CapsbenchError(f"data.validation_share={cfg.validation_share}: expected more than 0 and less than 1")
+        held_out = max(1, round(images * cfg.validation_share))
     if not 0 <= held_out < images:
         raise CapsbenchError(
             f"data.validation_images={held_out}: expected 0 to {images - 1:,}, "
@@ -120,13 +155,3 @@ def balanced_subset(
         members = order[labels[order] == label]
         rank[members] = np.arange(len(members))
     return np.sort(np.lexsort((turn[labels], rank))[:size])
-
-
-def shuffled(count: int, seed: int, stream: int) -> Int64[np.ndarray, "count"]:
-    """The numbers below `count` in a drawn order, the same on every machine and under every version of NumPy.
-
-    NumPy promises the raw words of PCG64 for ever, but `Generator.permutation` may change; so the numbers are sorted
-    by raw words.
-    """
-    words = np.random.PCG64(np.random.SeedSequence([seed, stream])).random_raw(count)
-    return np.argsort(words, kind="stable")

@@ -6,32 +6,80 @@ file. A lost, broken or unwritable cache only means that the proof is given agai
 
 import hashlib
 import json
-import os
+import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from capsbench.data.formats.packed import BLOCK, open_packed
+from capsbench.data.published import PublishedFile
+from capsbench.environment import cache_folder
+from capsbench.errors import CapsbenchError
 from capsbench.files import write_atomic
 
-
-def cache_folder() -> Path | None:
-    """`$CAPSBENCH_CACHE`, else `$XDG_CACHE_HOME/capsbench`, else `~/.cache/capsbench`; None without a home."""
-    own = os.environ.get("CAPSBENCH_CACHE")
-    if own:
-        return Path(own)
-    shared = os.environ.get("XDG_CACHE_HOME")
-    # The XDG specification has relative paths ignored.
-    if shared and Path(shared).is_absolute():
-        return Path(shared) / "capsbench"
-    try:
-        return Path.home() / ".cache" / "capsbench"
-    except RuntimeError:
-        return None
+log = logging.getLogger(__name__)
 
 
 def md5(content: bytes | bytearray | memoryview) -> str:
     """Hexadecimal MD5; it finds damage and mix-ups, which is all that published checksums are for."""
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def md5_of_file(path: Path, *, unpacked: bool = False) -> str:
+    """MD5 of a file as it lies on the disk, or of what it unpacks to.
+
+    Raises:
+        CapsbenchError: the file cannot be read, or its compression is damaged.
+    """
+    digest = hashlib.md5(usedforsecurity=False)
+    try:
+        if unpacked:
+            with open_packed(path) as stream:
+                while block := stream.read(BLOCK):
+                    digest.update(block)
+        else:
+            with path.open("rb") as stream:
+                while block := stream.read(BLOCK):
+                    digest.update(block)
+    except OSError as error:
+        raise CapsbenchError(f"cannot read {path}: {error.strerror or error}") from error
+    return digest.hexdigest()
+
+
+def is_published(file: PublishedFile, path: Path) -> bool | None:
+    """Whether a file is the published one, packed or unpacked; None where no checksum is known for its form.
+
+    Raises:
+        CapsbenchError: the file cannot be read, or its compression is damaged.
+    """
+    found = md5_of_file(path)
+    if found in (file.md5, file.packed_md5):
+        return True
+    packed = path.suffix in (".gz", ".bz2")
+    if file.md5 is None:
+        return False if packed and file.packed_md5 is not None else None
+    return packed and md5_of_file(path, unpacked=True) == file.md5
+
+
+def warn_if_not_published(name: str, files: Sequence[tuple[PublishedFile, Path]]) -> None:
+    """One line in the log where the user's own files are not the published ones; a file is proved once only.
+
+    Raises:
+        CapsbenchError: a file cannot be read, or its compression is damaged.
+    """
+    differing = []
+    for file, path in files:
+        checksums = [checksum for checksum in (file.md5, file.packed_md5) if checksum is not None]
+        if not checksums or is_proved(identity := identify(path), checksums):
+            continue
+        same = is_published(file, path)
+        if same:
+            remember(identity, checksums)
+        elif same is False:
+            differing.append(path)
+    if differing:
+        names = ", ".join(path.name for path in differing)
+        log.warning("%s: these are not the published files of %s: %s", differing[0].parent, name, names)
 
 
 def identify(path: Path) -> dict[str, str | int]:

@@ -7,25 +7,22 @@ believed before the bytes are there.
 
 import math
 import struct
-import zlib
-from gzip import BadGzipFile, GzipFile
 from io import BufferedIOBase
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from capsbench.data.formats.packed import open_packed, read_up_to
 from capsbench.errors import CapsbenchError
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 MAX_DIMENSIONS = 4
 MAX_BYTES = 1 << 32
-GZIP_MAGIC = b"\x1f\x8b"
-BLOCK = 1 << 20
 
 
 def read_idx(path: Path) -> np.ndarray[Any, np.dtype[Any]]:
-    """The array in an IDX file, raw or gzip-compressed (told by its first bytes, not by its name).
+    """The array in an IDX file, raw or compressed (told by its first bytes, not by its name).
 
     Args:
         path: the file.
@@ -62,32 +59,23 @@ def parse_idx(content: bytes | bytearray | memoryview, name: str) -> np.ndarray[
 
 
 def read_bytes(path: Path) -> bytearray:
-    """The unpacked bytes of an IDX file, raw or gzip-compressed, of the length that its header announces.
+    """The unpacked bytes of an IDX file, raw or compressed, of the length that its header announces.
 
     Memory stays within the announced length, however much a hostile file would unpack to.
 
     Raises:
         CapsbenchError: the file cannot be read, is damaged, or has another length than its header announces.
     """
-    try:
-        with path.open("rb") as stream:
-            if stream.peek(2)[:2] != GZIP_MAGIC:
-                return _read_announced(stream, str(path))
-            with GzipFile(fileobj=stream) as unpacked:
-                return _read_announced(unpacked, str(path))
-    except (BadGzipFile, EOFError, zlib.error) as error:
-        raise CapsbenchError(f"{path} is damaged: expected an intact gzip file, found: {error}") from error
-    except OSError as error:
-        raise CapsbenchError(f"cannot read {path}: {error.strerror or error}") from error
+    with open_packed(path) as stream:
+        return _read_announced(stream, str(path))
 
 
 def _read_announced(stream: BufferedIOBase, name: str) -> bytearray:
     """All bytes of `stream`, if they are as many as its header announces."""
-    content = bytearray(stream.read(4 + 4 * MAX_DIMENSIONS))
-    offset, dtype, shape = _header(content, name)
+    head = stream.read(4 + 4 * MAX_DIMENSIONS)
+    offset, dtype, shape = _header(head, name)
     expected = offset + math.prod(shape) * dtype.itemsize
-    while len(content) <= expected and (block := stream.read(min(BLOCK, expected + 1 - len(content)))):
-        content += block
+    content = read_up_to(stream, expected, head)
     if len(content) > expected:
         raise _wrong_length(name, shape, expected, "more")
     if len(content) < expected:
