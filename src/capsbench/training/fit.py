@@ -19,6 +19,7 @@ from capsbench.data.splits import Splits
 from capsbench.errors import CapsbenchError
 from capsbench.training.callbacks.checkpoints import Checkpoints
 from capsbench.training.callbacks.clock import Clock
+from capsbench.training.callbacks.matched import Matched
 from capsbench.training.callbacks.metrics import MetricsWriter
 from capsbench.training.callbacks.progress import Progress
 from capsbench.training.compilation import compiled_or_eager, decide, eager_seconds
@@ -63,11 +64,12 @@ def fit(
     batches: TrainBatches,
     splits: Splits,
     tracker: Tracker | None,
-) -> tuple[Clock, Checkpoints]:
+) -> tuple[Clock, Matched, Checkpoints]:
     """Train until the planned steps are done, from the run's last checkpoint where there is one."""
     metrics = MetricsCsv(folder / "metrics.csv")
     clock, checkpoints = Clock(), Checkpoints(folder, cfg.trainer.checkpoint_minutes)
-    trainer = make_trainer(cfg, folder, machine, task, metrics, tracker, [clock, checkpoints])
+    matched = Matched(folder, cfg, splits, machine)
+    trainer = make_trainer(cfg, folder, machine, task, metrics, tracker, [clock, matched, checkpoints])
     validation = EvalBatches(
         splits.validation_images,
         splits.validation_labels,
@@ -89,7 +91,7 @@ def fit(
             choose_step(replace(cfg, trainer=replace(cfg.trainer, compile=before.compiled)), task, batches, machine)
         with _interruptible(trainer):
             trainer.fit(task, batches, validation, ckpt_path=checkpoint if before else None, weights_only=True)
-    return clock, checkpoints
+    return clock, matched, checkpoints
 
 
 def make_trainer(

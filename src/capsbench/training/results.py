@@ -1,8 +1,10 @@
 """What a trained run is measured by, and the files that keep it; result.json last."""
 
+import contextlib
 import io
 import json
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -16,8 +18,10 @@ from torch import Tensor, nn
 from capsbench.config import Config, is_capsule_model
 from capsbench.data.splits import Splits
 from capsbench.evaluation import (
+    adversarial,
     affine,
     calibration,
+    corruption,
     cost,
     parts,
     perturbations,
@@ -30,13 +34,21 @@ from capsbench.evaluation.result import Evaluated
 from capsbench.files import write_atomic
 from capsbench.training.callbacks.checkpoints import SELECTION_RULE, Checkpoints
 from capsbench.training.callbacks.clock import Clock
+from capsbench.training.callbacks.matched import FILE, Matched
 from capsbench.training.hardware import Machine
 from capsbench.training.provenance import now
 from capsbench.training.task import classification_loss
 
 # Each answers one question about the trained model, or nothing where the configuration does not ask it; what the first
 # keep goes to predictions.npz, what the second keep to pictures.npz.
-EVALUATIONS = (affine.evaluate, routing_health.evaluate, pose.evaluate, parts.evaluate)
+EVALUATIONS = (
+    affine.evaluate,
+    routing_health.evaluate,
+    pose.evaluate,
+    parts.evaluate,
+    corruption.evaluate,
+    adversarial.evaluate,
+)
 PICTURES = (reconstructions.evaluate, perturbations.evaluate)
 
 
@@ -70,7 +82,14 @@ class Measured:
 
 
 def measure(
-    cfg: Config, folder: Path, machine: Machine, model: nn.Module, splits: Splits, clock: Clock, best: Checkpoints
+    cfg: Config,
+    folder: Path,
+    machine: Machine,
+    model: nn.Module,
+    splits: Splits,
+    clock: Clock,
+    matched: Matched,
+    best: Checkpoints,
 ) -> Measured:
     """Evaluate a trained model: the test images once at the last epoch and once at the validation-selected one.
 
@@ -90,14 +109,13 @@ def measure(
     measured.add(calibration.evaluate(last, splits.test_labels, lengths=is_capsule_model(cfg.model)))
     selected = last
     if best.best_epoch != best.last_epoch:
-        held = {name: value.clone() for name, value in model.state_dict().items()}
-        model.load_state_dict(torch.load(folder / "best.ckpt", map_location=device, weights_only=True)["model"])
-        size, pad = cfg.trainer.eval_batch_size, cfg.data.pad
-        selected = predict(model, splits.test_images, device, size, pad, machine.autocast)
-        model.load_state_dict(held)
+        with weights_from(model, folder / "best.ckpt", device):
+            size, pad = cfg.trainer.eval_batch_size, cfg.data.pad
+            selected = predict(model, splits.test_images, device, size, pad, machine.autocast)
     measured.metrics |= _test_metrics("test_selected", selected, splits.test_labels)
     measured.selected = {"epoch": best.best_epoch, "rule": SELECTION_RULE}
 
+    measured.add(_matched(cfg, folder, machine, model, splits, matched))
     kept: dict[str, NDArray[Any]] = {}
     for evaluate in EVALUATIONS:
         found = evaluate(model, splits, cfg, device, machine.autocast)
@@ -113,6 +131,17 @@ def measure(
         **kept,
     }
     return measured
+
+
+@contextlib.contextmanager
+def weights_from(model: nn.Module, path: Path, device: torch.device) -> Iterator[None]:
+    """The model with the weights of another moment of its training, and with its own again afterwards."""
+    held = {name: value.clone() for name, value in model.state_dict().items()}
+    model.load_state_dict(torch.load(path, map_location=device, weights_only=True)["model"])
+    try:
+        yield
+    finally:
+        model.load_state_dict(held)
 
 
 def write_result(
@@ -151,6 +180,29 @@ def write_result(
 def _test_metrics(name: str, answers: Predictions, labels: Int[Tensor, " images"]) -> dict[str, float]:
     errors = int((answers.predicted != labels.cpu()).sum())
     return {f"{name}/errors": errors, f"{name}/accuracy": 1 - errors / len(labels)}
+
+
+def _matched(
+    cfg: Config, folder: Path, machine: Machine, model: nn.Module, splits: Splits, matched: Matched
+) -> Evaluated:
+    """Test accuracy, in and out of distribution, of the first epoch that was accurate enough; and how it came to that.
+
+    The end of training to compare it with is `test/accuracy` and `affine/accuracy`.
+    """
+    if not matched.history:
+        return Evaluated()
+    figure = {"history": matched.history, "reached": matched.reached}
+    if matched.reached is None or not (folder / FILE).exists():
+        return Evaluated(figures={"matched": figure})
+    once = replace(cfg.evaluation, affine=replace(cfg.evaluation.affine, enabled=True, curve_images=0))
+    device, size, pad = machine.device, cfg.trainer.eval_batch_size, cfg.data.pad
+    with weights_from(model, folder / FILE, device):
+        found = predict(model, splits.test_images, device, size, pad, machine.autocast)
+        moved = affine.evaluate(model, splits, replace(cfg, evaluation=once), device, machine.autocast).numbers
+    numbers = _test_metrics("matched", found, splits.test_labels)
+    numbers |= {f"matched/affine_{what}": moved[f"affine/{what}"] for what in ("accuracy", "errors")}
+    numbers |= {"matched/val_accuracy": matched.reached["accuracy"], "matched/epoch": matched.reached["epoch"]}
+    return Evaluated({name: float(value) for name, value in numbers.items()}, {"matched": figure})
 
 
 def _validation(best: Checkpoints) -> dict[str, float]:

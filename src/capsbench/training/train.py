@@ -92,8 +92,8 @@ def _run(cfg: Config, folder: RunFolder, record: dict[str, Any], origin: dict[st
     tracker = start_tracking(folder.path, cfg, record, plain(cfg), resumed)
     exit_code = 1
     try:
-        clock, checkpoints = fit(cfg, folder.path, machine, task, batches, splits, tracker)
-        measured = measure(cfg, folder.path, machine, model, splits, clock, checkpoints)
+        clock, matched, checkpoints = fit(cfg, folder.path, machine, task, batches, splits, tracker)
+        measured = measure(cfg, folder.path, machine, model, splits, clock, matched, checkpoints)
         measured.metrics["time/wall_seconds"] = round(time.perf_counter() - started, 2)
         result = write_result(folder.path, record, plain(cfg), measured, origin, evaluation_digest(cfg))
         if tracker is not None:
