@@ -8,7 +8,11 @@ from capsbench.config_models import (
     OWN_LOGITS,
     CapsNet,
     Cnn,
+    EfficientCapsNet,
+    MatrixCapsNet,
     Normaliser,
+    Routing,
+    SelfRoutingResNet,
     Squash,
     TransformSharing,
 )
@@ -40,6 +44,7 @@ AT_LEAST_ONE = (
     "model.primary_stride",
     "model.class_dim",
     "model.routing.iterations",
+    "model.iterations",
 )
 AT_LEAST_ZERO = (
     "seed",
@@ -99,7 +104,14 @@ def _check_model(cfg: Config) -> None:
     if isinstance(model, CapsNet):
         if model.reconstruction and any(units < 1 for units in model.decoder_hidden):
             raise CapsbenchError(f"model.decoder_hidden={model.decoder_hidden} must be positive numbers")
-        _check_routing(model)
+        _check_routing(model.routing, model.squash)
+        _check_transforms(model)
+    elif isinstance(model, EfficientCapsNet):
+        _check_routing(model.routing, model.squash)
+    elif isinstance(model, SelfRoutingResNet):
+        _check_routing(model.routing, Squash.hinton)
+    elif isinstance(model, MatrixCapsNet) and model.algorithm not in (Algorithm.em, Algorithm.variational_bayes):
+        raise CapsbenchError(f"model.algorithm={model.algorithm} must be em or variational_bayes")
     elif isinstance(model, Cnn):
         for name in ("channels", "kernels", "strides", "windows", "hidden"):
             if any(number < 1 for number in getattr(model, name)):
@@ -108,15 +120,14 @@ def _check_model(cfg: Config) -> None:
 
 def _why_logits(model: object) -> str:
     """The key that makes a model's scores logits."""
-    if isinstance(model, CapsNet) and model.routing.algorithm in OWN_LOGITS:
-        return f"model.routing.algorithm={model.routing.algorithm}"
-    if isinstance(model, CapsNet):
-        return f"model.squash={model.squash}"
+    if isinstance(model, CapsNet | EfficientCapsNet | SelfRoutingResNet):
+        if model.routing.algorithm in OWN_LOGITS:
+            return f"model.routing.algorithm={model.routing.algorithm}"
+        return f"model.squash={model.squash}" if not isinstance(model, SelfRoutingResNet) else model.name
     return f"model.name={getattr(model, 'name', None)}"
 
 
-def _check_routing(model: CapsNet) -> None:
-    routing, transforms = model.routing, model.transforms
+def _check_routing(routing: Routing, squash: Squash) -> None:
     dynamic, softmax = routing.algorithm is Algorithm.dynamic, routing.normaliser is Normaliser.softmax_out
     if routing.leaky and not (dynamic and softmax):
         raise CapsbenchError(
@@ -129,11 +140,15 @@ def _check_routing(model: CapsNet) -> None:
             f"model.routing.normaliser={routing.normaliser} changes how dynamic routing's logits become coupling; "
             f"model.routing.algorithm={routing.algorithm} has its own rule"
         )
-    if routing.algorithm in OWN_ACTIVATION and model.squash in (Squash.layer_norm, Squash.none):
+    if routing.algorithm in OWN_ACTIVATION and squash in (Squash.layer_norm, Squash.none):
         raise CapsbenchError(
             f"model.routing.algorithm={routing.algorithm} weighs primary capsules by their activation in [0, 1], their "
-            f"length, which model.squash={model.squash} does not bound; use hinton, exponential or tanh"
+            f"length, which model.squash={squash} does not bound; use hinton, exponential or tanh"
         )
+
+
+def _check_transforms(model: CapsNet) -> None:
+    routing, transforms = model.routing, model.transforms
     if routing.algorithm is Algorithm.shared and transforms not in (TransformSharing.per_pair, TransformSharing.single):
         raise CapsbenchError(
             f"model.routing.algorithm=shared has a single matrix per class, so model.transforms={transforms} "

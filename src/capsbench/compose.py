@@ -14,10 +14,28 @@ from omegaconf.errors import OmegaConfBaseException
 
 from capsbench.checks import check
 from capsbench.config import Config
-from capsbench.config_models import CapsNet, Cnn
+from capsbench.config_models import (
+    CapsNet,
+    Cnn,
+    DeepCaps,
+    EfficientCapsNet,
+    HvcNet,
+    InvertedAttentionNet,
+    MatrixCapsNet,
+    SelfRoutingResNet,
+)
 from capsbench.errors import CapsbenchError
 
-MODELS = {"capsnet": CapsNet, "cnn": Cnn}
+MODELS = {
+    "capsnet": CapsNet,
+    "cnn": Cnn,
+    "matrix_capsnet": MatrixCapsNet,
+    "efficient_capsnet": EfficientCapsNet,
+    "self_routing_resnet": SelfRoutingResNet,
+    "inverted_attention_net": InvertedAttentionNet,
+    "hvc_net": HvcNet,
+    "deepcaps": DeepCaps,
+}
 HERE = Path(__file__).parent
 
 

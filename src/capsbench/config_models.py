@@ -186,6 +186,89 @@ class CapsNet:
 
 
 @dataclass
+class MatrixCapsNet:
+    """Convolutional capsules with pose matrices: Hinton et al. 2018 (em) or De Sousa Ribeiro et al. 2020."""
+
+    name: str = key("matrix_capsnet", "what the model is called in tables", identity=False)
+    stem_channels: int = key(32, "A: channels of the first convolution (5x5, stride 2)")
+    stem_batch_norm: bool = key(False, "batch normalisation in the stem and of primary capsules (variational Bayes)")
+    types: list[int] = key([32, 32, 32], "B, C, D: capsule types of the primary and the two convolutional layers")
+    pose_side: int = key(4, "rows and columns of a pose matrix")
+    kernel: int = key(3, "kernel of the convolutional capsule layers")
+    strides: list[int] = key([2, 1], "strides of the convolutional capsule layers")
+    algorithm: RoutingAlgorithm = key(RoutingAlgorithm.em, "em or variational_bayes")
+    iterations: int = key(3, "routing iterations")
+    coordinates: bool = key(True, "add the position to the first two numbers of votes for classes")
+
+
+@dataclass
+class EfficientCapsNet:
+    """The network of Mazzia, Salvetti and Chiaberge 2021."""
+
+    name: str = key("efficient_capsnet", "what the model is called in tables", identity=False)
+    primary_kernel: int = key(9, "kernel of the depthwise convolution")
+    primary_types: int = key(16, "types of primary capsules; their dimensions times this are the 128 channels")
+    class_dim: int = key(16, "dimensions of a class capsule's pose")
+    squash: Squash = key(Squash.exponential, "squashing function")
+    routing: Routing = field(default_factory=lambda: Routing(algorithm=RoutingAlgorithm.self_attention))
+    reconstruction: bool = key(True, "build the decoder")
+    decoder_hidden: list[int] = key([512, 1024], "hidden units of the decoder's layers")
+
+
+@dataclass
+class SelfRoutingResNet:
+    """ResNet-20 with a self-routing class layer (Hahn, Pyeon and Kim 2019), or another routing algorithm."""
+
+    name: str = key("self_routing_resnet", "what the model is called in tables", identity=False)
+    planes: int = key(16, "channels of the first stage; the next two have twice and four times as many")
+    blocks: int = key(3, "residual blocks in each of the three stages (3: ResNet-20)")
+    types: int = key(32, "capsule types")
+    dim: int = key(16, "dimensions of a capsule's pose")
+    routing: Routing = field(default_factory=lambda: Routing(algorithm=RoutingAlgorithm.self_routing))
+
+
+@dataclass
+class InvertedAttentionNet:
+    """ResNet backbone and three capsule layers with inverted dot-product attention (Tsai et al. 2020)."""
+
+    name: str = key("inverted_attention_net", "what the model is called in tables", identity=False)
+    backbone: list[int] = key([64, 128], "channels of the backbone's two stages (3 and 4 blocks)")
+    types: list[int] = key([32, 32, 32], "capsule types of the primary and the two convolutional layers")
+    pose_side: int = key(4, "rows and columns of a pose matrix")
+    kernel: int = key(3, "kernel of the convolutional capsule layers")
+    strides: list[int] = key([2, 1], "strides of the convolutional capsule layers")
+    iterations: int = key(2, "routing iterations")
+    concurrent: bool = key(
+        True, "iteration t of all layers before iteration t + 1 of any (the paper), or layer by layer"
+    )
+
+
+@dataclass
+class HvcNet:
+    """Branching network with homogeneous vector capsules (Byerly, Kalganova and Dear 2021)."""
+
+    name: str = key("hvc_net", "what the model is called in tables", identity=False)
+    filters: int = key(32, "filters of the first of nine 3x3 convolutions")
+    growth: int = key(16, "filters that each convolution has more than the one before")
+    branches: list[int] = key([3, 6, 9], "convolutions after which a branch ends in class capsules")
+    capsule_from_map: bool = key(True, "a capsule is one whole map (the published 1.5M network), else one position")
+    learned_branch_weights: bool = key(True, "weigh the branches by learned numbers that start at one")
+
+
+@dataclass
+class DeepCaps:
+    """DeepCaps (Rajasegaran et al. 2019): residual cells of convolutional capsules, one of them with routing."""
+
+    name: str = key("deepcaps", "what the model is called in tables", identity=False)
+    stem_channels: int = key(128, "channels of the first convolution")
+    types: int = key(32, "capsule types of every layer")
+    dims: list[int] = key([4, 8, 8, 8], "pose dimensions in the four cells")
+    class_dim: int = key(32, "dimensions of a class capsule's pose")
+    iterations: int = key(3, "routing iterations, of the last cell and of the class capsules")
+    reconstruction: bool = key(True, "build the class-independent deconvolution decoder")
+
+
+@dataclass
 class Cnn:
     """A convolutional network with pooling as an axis; the lists have one entry per convolution."""
 
@@ -208,13 +291,31 @@ OWN_LOGITS = (RoutingAlgorithm.inverted_attention, RoutingAlgorithm.homogeneous)
 
 def gives_activations(model: object) -> bool:
     """Whether a network's class scores are activations in [0, 1], such as capsule lengths, rather than logits."""
-    if not isinstance(model, CapsNet):
-        return False
-    if model.routing.algorithm in OWN_ACTIVATION:
-        return True
-    return model.routing.algorithm not in OWN_LOGITS and model.squash not in (Squash.layer_norm, Squash.none)
+    match model:
+        case CapsNet() | EfficientCapsNet():
+            if model.routing.algorithm in OWN_ACTIVATION:
+                return True
+            return model.routing.algorithm not in OWN_LOGITS and model.squash not in (Squash.layer_norm, Squash.none)
+        case SelfRoutingResNet():
+            return model.routing.algorithm not in OWN_LOGITS
+        case MatrixCapsNet() | DeepCaps():
+            return True
+        case _:
+            return False
 
 
 def routing_of(model: object) -> str:
     """Name of the routing algorithm of a network's last layer; empty for networks without capsules."""
-    return str(model.routing.algorithm) if isinstance(model, CapsNet) else ""
+    match model:
+        case CapsNet() | EfficientCapsNet() | SelfRoutingResNet():
+            return str(model.routing.algorithm)
+        case MatrixCapsNet():
+            return str(model.algorithm)
+        case InvertedAttentionNet():
+            return "inverted_attention"
+        case HvcNet():
+            return "homogeneous"
+        case DeepCaps():
+            return "dynamic"
+        case _:
+            return ""

@@ -6,6 +6,12 @@ from capsbench import config_models as keys
 from capsbench.errors import CapsbenchError
 from capsbench.models.capsnet import CapsNet
 from capsbench.models.cnn import Cnn
+from capsbench.models.deepcaps import DeepCaps
+from capsbench.models.efficient_capsnet import EfficientCapsNet
+from capsbench.models.hvc_net import HvcNet
+from capsbench.models.inverted_attention_net import InvertedAttentionNet
+from capsbench.models.matrix_capsnet import MatrixCapsNet
+from capsbench.models.self_routing_resnet import SelfRoutingResNet
 
 
 def build_model(cfg: object, channels: int, size: int, classes: int) -> nn.Module:
@@ -25,5 +31,17 @@ def build_model(cfg: object, channels: int, size: int, classes: int) -> nn.Modul
             return CapsNet(cfg, channels, size, classes)
         case keys.Cnn():
             return Cnn(cfg, channels, size, classes)
+        case keys.EfficientCapsNet():
+            return EfficientCapsNet(cfg, channels, size, classes)
+        case keys.MatrixCapsNet():
+            return MatrixCapsNet(cfg, channels, size, classes)
+        case keys.SelfRoutingResNet():
+            return SelfRoutingResNet(cfg, channels, size, classes)
+        case keys.InvertedAttentionNet():
+            return InvertedAttentionNet(cfg, channels, size, classes)
+        case keys.HvcNet():
+            return HvcNet(cfg, channels, size, classes)
+        case keys.DeepCaps():
+            return DeepCaps(cfg, channels, size, classes)
         case _:
             raise CapsbenchError(f"no network is known for a model configuration of type {type(cfg).__name__}")

@@ -1,11 +1,12 @@
 """Every routing algorithm learns: 95 % of 2,000 MNIST training images, by a tiny network on a CPU.
 
-Training accuracy, measured in evaluation mode after every epoch; training stops there. It says that gradients are useful
-and that `auto` suits the algorithm, not that the network is good.
+Training accuracy, measured in evaluation mode after every epoch; training stops there. It says that gradients are
+useful and that `auto` suits the algorithm, not that the network is good.
 """
 
 import pytest
 import torch
+
 from capsbench.compose import compose
 from capsbench.config_models import RoutingAlgorithm
 from capsbench.data.splits import load_splits
