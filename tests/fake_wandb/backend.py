@@ -47,11 +47,14 @@ class StoredRun:
 
 @dataclass
 class Backend:
-    """Runs by (entity, project, run id), and uploaded files by storage key."""
+    """Runs by (entity, project, run id), uploaded files by storage key, views and artifacts by id, made projects."""
 
     url: str = ""
     runs: dict[tuple[str, str, str], StoredRun] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
+    views: dict[str, Json] = field(default_factory=dict)
+    artifacts: dict[str, Json] = field(default_factory=dict)
+    projects: set[tuple[str, str]] = field(default_factory=set)
 
     def find(self, variables: Json) -> StoredRun | None:
         """The run that a query's variables name, whatever this query calls them."""

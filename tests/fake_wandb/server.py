@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
-from fake_wandb import account, files, history, runs
+from fake_wandb import account, artifacts, files, history, runs, views
 from fake_wandb.backend import ENTITY, Backend, Json, Operation, StoredRun
 
 __all__ = ["ENTITY", "FakeWandb", "Request"]
@@ -21,6 +21,8 @@ OPERATIONS: dict[str, Operation] = {
     **runs.OPERATIONS,
     **history.OPERATIONS,
     **files.OPERATIONS,
+    **artifacts.OPERATIONS,
+    **views.OPERATIONS,
 }
 DROP = "drop"
 """A fault that closes the connection without an answer."""

@@ -86,7 +86,8 @@ CLAIMS = (
         "parts",
         "Rearranged parts do not fool capsules.",
         HINTON,
-        "Of digits cut into 4 x 4 parts and rearranged, CapsNet claims the original class for a smaller share than the CNN.",
+        "Of digits cut into 4 x 4 parts and rearranged, CapsNet claims the original class for a smaller share than "
+        "the CNN.",
         (Evidence("parts", "cnn", "capsnet", Kind.less, "parts/grid4_claimed"),),
     ),
     Claim(
