@@ -60,6 +60,7 @@ def test_all_files_are_written(finished):
         [
             "comparisons.csv",
             "index.html",
+            "model_card.md",
             "runs.csv",
             "table.csv",
             "table.md",

@@ -9,7 +9,8 @@ from capsbench.report.collect import collect
 from capsbench.report.concerns import concerns
 from capsbench.report.figures.plates import draw_plates
 from capsbench.report.figures.style import save
-from capsbench.report.html import render_html, status_line
+from capsbench.report.html import render_html, reproduction, status_line
+from capsbench.report.model_card import model_card
 from capsbench.report.tables.arms import arms_table
 from capsbench.report.tables.comparisons import comparisons_table
 from capsbench.report.tables.runs import runs_table
@@ -58,6 +59,9 @@ def write_analysis(analysis: Analysis, out: Path) -> Path:
     write_atomic(out / "table.tex", to_latex(table) + ("\n" + to_latex(pairs) if analysis.declared else ""))
     write_atomic(out / "comparisons.csv", to_csv(pairs))
     write_atomic(out / "runs.csv", to_csv(runs_table(analysis.ablation)))
+    card = model_card(analysis)
+    if card is not None:
+        write_atomic(out / "model_card.md", card)
     index = out / "index.html"
     write_atomic(index, render_html(analysis, plates))
     return index
@@ -82,4 +86,6 @@ def markdown_report(analysis: Analysis) -> str:
     weak = concerns(ablation)
     if weak:
         parts.append("Before you believe this:\n\n" + "\n".join(f"- {markdown_text(text)}" for text in weak))
+    facts = [f"- {markdown_text(name)}: {markdown_text(value)}" for name, value in reproduction(ablation)]
+    parts.append("Reproduce:\n\n" + "\n".join(facts))
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
