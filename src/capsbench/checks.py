@@ -1,6 +1,6 @@
 """Values and combinations that the types alone let through but that no run can have."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from capsbench.config import ClassLoss, Config, is_capsule_model
 from capsbench.config_models import (
@@ -36,6 +36,15 @@ AT_LEAST_ONE = (
     "evaluation.affine.images",
     "evaluation.affine.variants",
     "evaluation.affine.curve_images",
+    "evaluation.matched.images",
+    "evaluation.pose.images",
+    "evaluation.pose.dimensions",
+    "evaluation.parts.images",
+    "evaluation.corruption.images",
+    "evaluation.adversarial.images",
+    "evaluation.adversarial.steps",
+    "evaluation.adversarial.restarts",
+    "evaluation.overlap.each",
     "model.stem_channels",
     "model.stem_kernel",
     "model.primary_types",
@@ -55,6 +64,9 @@ AT_LEAST_ZERO = (
     "loss.reconstruction_weight",
     "optimizer.weight_decay",
     "optimizer.floor",
+    "evaluation.adversarial.decision_images",
+    "evaluation.adversarial.decision_queries",
+    "evaluation.overlap.shift",
     "evaluation.routing_images",
     "evaluation.reconstructions",
 )
@@ -68,7 +80,14 @@ ABOVE_ZERO = (
     "model.routing.min_variance",
     "trainer.checkpoint_minutes",
 )
-SHARES = ("optimizer.beta1", "optimizer.beta2", "model.dropout", "loss.spread_start", "loss.spread_end")
+SHARES = (
+    "optimizer.beta1",
+    "optimizer.beta2",
+    "model.dropout",
+    "loss.spread_start",
+    "loss.spread_end",
+    "evaluation.parts.accepted",
+)
 
 
 def check(cfg: Config) -> None:
@@ -81,6 +100,7 @@ def check(cfg: Config) -> None:
         (AT_LEAST_ONE, lambda value: value >= 1, "at least 1"),
         (AT_LEAST_ZERO, lambda value: value >= 0, "at least 0"),
         (ABOVE_ZERO, lambda value: value > 0, "more than 0"),
+        (("evaluation.pose.folds",), lambda value: value >= 2, "at least 2"),
         (SHARES, lambda value: 0 <= value < 1, "at least 0 and less than 1"),
     )
     for names, valid, rule in rules:
@@ -90,7 +110,20 @@ def check(cfg: Config) -> None:
                 raise CapsbenchError(f"{name}={value} must be {rule}")
     if cfg.trainer.compile not in ("auto", True, False):
         raise CapsbenchError(f"trainer.compile={cfg.trainer.compile} must be auto, true or false")
+    _check_evaluation(cfg)
     _check_model(cfg)
+
+
+def _check_evaluation(cfg: Config) -> None:
+    asked = cfg.evaluation
+    ranges: tuple[tuple[str, Sequence[float], float, float], ...] = (
+        ("evaluation.parts.grids", asked.parts.grids, 2, 1000),
+        ("evaluation.corruption.severities", asked.corruption.severities, 1, 5),
+        ("evaluation.adversarial.epsilons", asked.adversarial.epsilons, 0.0001, 1),
+    )
+    for name, values, low, high in ranges:
+        if not values or not all(low <= value <= high for value in values):
+            raise CapsbenchError(f"{name}={list(values)} must be numbers from {low} to {high}")
 
 
 def _check_model(cfg: Config) -> None:

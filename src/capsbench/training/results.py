@@ -23,6 +23,7 @@ from capsbench.evaluation import (
     calibration,
     corruption,
     cost,
+    overlap,
     parts,
     perturbations,
     pose,
@@ -48,6 +49,7 @@ EVALUATIONS = (
     parts.evaluate,
     corruption.evaluate,
     adversarial.evaluate,
+    overlap.evaluate,
 )
 PICTURES = (reconstructions.evaluate, perturbations.evaluate)
 
