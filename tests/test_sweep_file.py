@@ -88,7 +88,7 @@ def test_a_missing_file_lists_what_there_is(sweeps, tmp_path):
         ("  plain:", "  plain: {label: One iteration}", ["r1 and plain have the same label"]),
         ("  plain:", "  ../plain:", ["arms.../plain", "becomes a folder's"]),
         ("    label: One iteration", "    lable: One iteration", ["unknown key arms.r1.lable", "did you mean label?"]),
-        ("kind: ablation", "kind: search", ["kind is 'search'", "valid: ablation"]),
+        ("kind: ablation", "kind: sweep", ["kind is 'sweep'", "valid: ablation, search"]),
         ("seeds: [0, 1]", "seeds: [0, 0]", ["different whole numbers"]),
         ("seeds: [0, 1]", "seeds: 3", ["seeds is 3; expected a list"]),
         ("seeds: [0, 1]", "", ["seeds is None"]),

@@ -39,7 +39,7 @@ def execute(config: Config) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
     result = run(config)
     if int(os.environ.get("LOCAL_RANK", "0")) == 0:
-        print(run_line(result))
+        print(run_line(result) if result["state"] == "done" else f"pruned after epoch {result['epoch'] + 1}")
 
 
 def warm_up() -> None:
@@ -72,8 +72,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Hydra then raises its errors instead of printing them, so that they can be said in this package's words.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    # Lightning starts further ranks by running argv[0] with these arguments again.
-    sys.argv = [__file__, *(sys.argv[1:] if arguments is None else arguments)]
+    words = sys.argv[1:] if arguments is None else arguments
+    # Lightning starts further ranks by running argv[0] with these arguments again. Hydra takes its flags before all
+    # overrides or after them; a user puts -m anywhere.
+    sys.argv = [__file__, *sorted(words, key=lambda word: word not in ("-m", "--multirun"))]
     application = hydra.main(version_base="1.3", config_path=str(shipped("conf")), config_name="config")(task)
     try:
         application()

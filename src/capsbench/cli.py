@@ -27,7 +27,20 @@ EPILOG = """\
 The same command again continues what was stopped and skips what is done. Completion: eval "$(capsbench completion bash)".
 Exit status: 0 done, 1 a run failed, 2 a mistake in the command or its files, 130 interrupted.
 """
-COMMANDS = ("train", "sweep", "status", "report", "sync", "data", "keys", "completion")
+COMMANDS = (
+    "train",
+    "sweep",
+    "status",
+    "report",
+    "evaluate",
+    "export",
+    "results",
+    "sync",
+    "data",
+    "bench",
+    "keys",
+    "completion",
+)
 MISTAKE, INTERRUPTED = 2, 130
 
 
@@ -86,6 +99,16 @@ def parser() -> argparse.ArgumentParser:
     sweep.add_argument("--dry-run", action="store_true", help="show the runs and their states, start none")
     sweep.add_argument("--retry-failed", action="store_true", help="try runs that failed once more")
     sweep.add_argument("--no-report", action="store_true", help="do not write the report at the end")
+    sweep.add_argument("--workers", type=int, default=1, help="runs at a time (default: 1)")
+    sweep.add_argument(
+        "--launcher", help="basic, joblib, submitit_local, submitit_slurm or ray (default: joblib for several workers)"
+    )
+    sweep.add_argument("--storage", help="journal:PATH or postgresql+psycopg://USER@HOST/DATABASE")
+    sweep.add_argument("--study", help="another name for a search, whose trials are then kept apart")
+    sweep.add_argument("--trials", type=int, help="total of a search, instead of the file's")
+    sweep.add_argument("--minutes", type=float, help="time limit of a run")
+    sweep.add_argument("--max-failures", type=int, help="stop after more failed runs than this")
+    sweep.add_argument("--isolation", choices=["fork", "process"], help="how runs are kept apart (default: fork)")
     sweep.set_defaults(command=_sweep)
 
     status = commands.add_parser("status", help="what of a sweep is done, running, failed, left")
@@ -99,7 +122,26 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("overrides", nargs="*")
     report.add_argument("--preset")
     report.add_argument("--out", type=Path, help="folder for the report (default: report/NAME)")
+    report.add_argument("--wandb", action="store_true", help="also create or update the W&B report and workspace")
+    report.add_argument("--root", type=Path, default=Path("runs"), help="folder of the runs, for `report claims`")
     report.set_defaults(command=_report)
+
+    evaluate = commands.add_parser("evaluate", help="evaluate a finished run again, on other questions")
+    evaluate.add_argument("run", type=Path, help="a run's folder: runs/GROUP/ARM_HASH/seedNN")
+    evaluate.add_argument("overrides", nargs="*", help="evaluation=OPTION, evaluation.KEY=VALUE")
+    evaluate.set_defaults(command=_evaluate)
+
+    export = commands.add_parser("export", help="write a run's weights as safetensors")
+    export.add_argument("run", type=Path, help="a run's folder: runs/GROUP/ARM_HASH/seedNN")
+    export.add_argument("--out", type=Path, default=Path("model.safetensors"), help="file to write")
+    export.add_argument("--checkpoint", choices=["last", "selected"], default="last", help="which epoch's weights")
+    export.set_defaults(command=_export)
+
+    results = commands.add_parser("results", help="all runs as one flat table for your own notebook")
+    results.add_argument("name", nargs="?", help="sweep or experiment; all if left out")
+    results.add_argument("--root", type=Path, default=Path("runs"), help="folder of the runs (default: runs)")
+    results.add_argument("--out", type=Path, default=Path("results.csv"), help="a .csv or .parquet file")
+    results.set_defaults(command=_results)
 
     sync = commands.add_parser("sync", help="upload offline W&B runs")
     sync.add_argument("name", nargs="?", help="sweep or experiment; all if left out")
@@ -114,6 +156,23 @@ def parser() -> argparse.ArgumentParser:
     data.add_argument("--root", help="folder with the data set's own files, or to fetch them into")
     data.add_argument("--out", type=Path, default=Path("contact_sheet.png"), help="picture that `show` writes")
     data.set_defaults(command=_data)
+
+    bench = commands.add_parser("bench", help="time training steps of arms side by side")
+    bench.add_argument("overrides", nargs="*", help="key=value for all arms")
+    bench.add_argument(
+        "--compare",
+        nargs="+",
+        metavar="ARM",
+        help="compiled, eager, naive, convolutions, bare, lightning, or overrides",
+    )
+    bench.add_argument("--against", metavar="ARM", help="one more arm to compare with, such as naive")
+    bench.add_argument("--batch", type=int, default=128)
+    bench.add_argument("--rounds", type=int, default=5)
+    bench.add_argument("--steps", type=int, default=3, help="timed steps in each round")
+    bench.add_argument("--no-memory", action="store_true", help="do not measure peak memory, which starts processes")
+    bench.add_argument("--json", action="store_true", help="print the figures as JSON")
+    bench.add_argument("--out", type=Path, help="also keep them as bench-<hardware>-torch<version>.json in this folder")
+    bench.set_defaults(command=_bench)
 
     keys = commands.add_parser("keys", help="explain every configuration key")
     keys.add_argument("prefix", nargs="?", default="", help="only keys that start with this")
@@ -139,19 +198,19 @@ def _no_command(arguments: argparse.Namespace) -> int:
 
 
 def _sweep(arguments: argparse.Namespace) -> int:
-    from capsbench.studies.ablation import run_ablation
+    from capsbench.studies.commands import design_of, own_overrides, start_sweep
     from capsbench.studies.plan import plan, show
+    from capsbench.sweep_file import Sweep
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    sweep = _load(arguments)
-    runs = plan(sweep, arguments.overrides)
-    if arguments.dry_run:
-        print(show(runs))
+    design = design_of(arguments)
+    if arguments.dry_run and isinstance(design, Sweep):
+        print(show(plan(design, own_overrides(arguments.overrides))))
         return 0
-    failed = run_ablation(runs, retry_failed=arguments.retry_failed)
-    if not arguments.no_report:
-        _write_report(sweep, runs, None)
-    return 1 if failed else 0
+    status = start_sweep(arguments)
+    if isinstance(design, Sweep) and not arguments.no_report:
+        _write_report(design, plan(design, own_overrides(arguments.overrides)), None)
+    return status
 
 
 def _status(arguments: argparse.Namespace) -> int:
@@ -165,8 +224,47 @@ def _status(arguments: argparse.Namespace) -> int:
 def _report(arguments: argparse.Namespace) -> int:
     from capsbench.studies.plan import plan
 
+    if arguments.name == "claims":
+        return _claims(arguments)
     sweep = _load(arguments)
-    _write_report(sweep, plan(sweep, arguments.overrides), arguments.out)
+    _write_report(sweep, plan(sweep, arguments.overrides), arguments.out, wandb=arguments.wandb)
+    return 0
+
+
+def _claims(arguments: argparse.Namespace) -> int:
+    from capsbench.compose import shipped
+    from capsbench.report.claims import judge_all, read_evidence
+    from capsbench.report.claims_page import claims_text, write_claims
+
+    judged = judge_all(read_evidence(shipped("sweeps"), arguments.root))
+    index = write_claims(judged, arguments.out or Path("report") / "claims")
+    print(f"{claims_text(judged)}\n\nreport: {index}")
+    return 0
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    from capsbench.training.evaluate import evaluate_run
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    metrics = evaluate_run(arguments.run, arguments.overrides)["metrics"]
+    width = max(map(len, metrics))
+    print("\n".join(f"{name:<{width}}  {value:g}" for name, value in metrics.items()))
+    return 0
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from capsbench.trained import export
+
+    export(arguments.run, arguments.out, arguments.checkpoint)
+    print(f"weights and configuration written to {arguments.out}")
+    return 0
+
+
+def _results(arguments: argparse.Namespace) -> int:
+    from capsbench.report.flatten import write_results
+
+    count = write_results(arguments.root, arguments.name, arguments.out)
+    print(f"{count} runs written to {arguments.out}")
     return 0
 
 
@@ -189,6 +287,28 @@ def _data(arguments: argparse.Namespace) -> int:
     else:
         cfg = commands.data_config(arguments.name, arguments.root, arguments.overrides)
         print(commands.verify(cfg) if arguments.action == "verify" else commands.show(cfg, arguments.out))
+    return 0
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    import json
+
+    from capsbench.bench.bench import bench, keep, table
+
+    names = arguments.compare or ["compiled", "eager"]
+    if arguments.against:
+        names = [*names, arguments.against]
+    result = bench(
+        names,
+        arguments.overrides,
+        batch=arguments.batch,
+        rounds=arguments.rounds,
+        steps=arguments.steps,
+        memory=not arguments.no_memory,
+    )
+    print(json.dumps(result, indent=1) if arguments.json else table(result))
+    if arguments.out is not None:
+        print(f"kept in {keep(result, arguments.out)}")
     return 0
 
 
@@ -222,11 +342,17 @@ def _load(arguments: argparse.Namespace) -> "Sweep":
     return load_sweep(arguments.name, shipped("sweeps"), preset=arguments.preset)
 
 
-def _write_report(sweep: "Sweep", runs: "Sequence[Planned]", out: Path | None) -> None:
+def _write_report(sweep: "Sweep", runs: "Sequence[Planned]", out: Path | None, *, wandb: bool = False) -> None:
     from capsbench.report.report import study, write_analysis
     from capsbench.report.summary import summary_text
     from capsbench.studies.plan import arm_hashes, runs_root
 
     analysis = study(sweep, runs_root(runs), arm_hashes(runs))
-    index = write_analysis(analysis, out or Path("report") / sweep.group)
+    folder = out or Path("report") / sweep.group
+    index = write_analysis(analysis, folder)
     print(f"\n{summary_text(analysis)}\n\nreport: {index}")
+    if wandb:
+        from capsbench.report.wandb_report import publish
+
+        published = publish(analysis, folder)
+        print(f"W&B report: {published.report_url}\nW&B workspace: {published.workspace_url}")

@@ -3,11 +3,13 @@
 import difflib
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -68,13 +70,24 @@ def compose_many(overrides: Sequence[Sequence[str]]) -> list[Config]:
 
     register_schema()
     configs = []
-    with hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
+    with _outside_of_application(), hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
         for arm in overrides:
             try:
                 configs.append(typed(hydra.compose("config", overrides=list(arm))))
             except (HydraException, OmegaConfBaseException) as error:
                 raise CapsbenchError(explain(error)) from error
     return configs
+
+
+@contextmanager
+def _outside_of_application() -> Iterator[None]:
+    """Put a running Hydra application aside: a sweep composes its runs while Hydra is in the middle of the sweep."""
+    state = GlobalHydra.instance()
+    running, state.hydra = state.hydra, None
+    try:
+        yield
+    finally:
+        state.hydra = running
 
 
 def typed(cfg: DictConfig) -> Config:

@@ -8,6 +8,7 @@ from statistics import median
 from capsbench.compose import compose_many
 from capsbench.config import Config, run_hash
 from capsbench.sweep_file import Sweep
+from capsbench.training.identity import is_done
 from capsbench.training.runs import RunFolder, State, run_folder
 
 
@@ -19,11 +20,24 @@ class Planned:
     seed: int
     cfg: Config
     folder: RunFolder
+    overrides: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """What the run is called on a line of output."""
         return f"{self.arm} seed {self.seed}"
+
+    @property
+    def key(self) -> str:
+        """What the run is called in the study: its folder below the group's, which its configuration decides."""
+        return f"{self.folder.path.parent.name}/{self.folder.path.name}"
+
+    def needs_work(self, *, retry_failed: bool) -> bool:
+        """Whether the run is to be carried out now."""
+        state = self.folder.state
+        if state is State.done:
+            return not is_done(self.folder, self.cfg)
+        return state is not State.failed or retry_failed
 
 
 def plan(sweep: Sweep, overrides: Sequence[str] = ()) -> list[Planned]:
@@ -38,12 +52,13 @@ def plan(sweep: Sweep, overrides: Sequence[str] = ()) -> list[Planned]:
     """
     fixed = [f"run.group={sweep.group}", "trainer.progress=false", *overrides]
     arms = list(sweep.arms)
-    configs = compose_many([[*sweep.overrides(arm), f"run.arm={arm}", *fixed] for arm in arms])
+    lists = [(*sweep.overrides(arm), f"run.arm={arm}", *fixed) for arm in arms]
+    configs = compose_many(lists)
     runs = []
     for seed in sweep.seeds:
-        for arm, cfg in zip(arms, configs, strict=True):
+        for arm, cfg, texts in zip(arms, configs, lists, strict=True):
             seeded = with_seed(cfg, seed)
-            runs.append(Planned(arm, seed, seeded, run_folder(seeded)))
+            runs.append(Planned(arm, seed, seeded, run_folder(seeded), texts))
     return runs
 
 

@@ -22,6 +22,7 @@ from capsbench.training.callbacks.clock import Clock
 from capsbench.training.callbacks.matched import Matched
 from capsbench.training.callbacks.metrics import MetricsWriter
 from capsbench.training.callbacks.progress import Progress
+from capsbench.training.callbacks.pruning import linked_pruning
 from capsbench.training.compilation import compiled_or_eager, decide, eager_seconds
 from capsbench.training.hardware import Machine
 from capsbench.training.metrics_csv import MetricsCsv
@@ -65,11 +66,17 @@ def fit(
     splits: Splits,
     tracker: Tracker | None,
 ) -> tuple[Clock, Matched, Checkpoints]:
-    """Train until the planned steps are done, from the run's last checkpoint where there is one."""
+    """Train until the planned steps are done, from the run's last checkpoint where there is one.
+
+    Raises:
+        Pruned: if the search that the run belongs to ended it early.
+    """
     metrics = MetricsCsv(folder / "metrics.csv")
     clock, checkpoints = Clock(), Checkpoints(folder, cfg.trainer.checkpoint_minutes)
     matched = Matched(folder, cfg, splits, machine)
-    trainer = make_trainer(cfg, folder, machine, task, metrics, tracker, [clock, matched, checkpoints])
+    pruning = linked_pruning()
+    callbacks = [clock, matched, *([pruning] if pruning is not None else []), checkpoints]
+    trainer = make_trainer(cfg, folder, machine, task, metrics, tracker, callbacks)
     validation = EvalBatches(
         splits.validation_images,
         splits.validation_labels,
@@ -91,6 +98,8 @@ def fit(
             choose_step(replace(cfg, trainer=replace(cfg.trainer, compile=before.compiled)), task, batches, machine)
         with _interruptible(trainer):
             trainer.fit(task, batches, validation, ckpt_path=checkpoint if before else None, weights_only=True)
+    if pruning is not None and pruning.stopped is not None:
+        raise pruning.stopped
     return clock, matched, checkpoints
 
 
@@ -157,12 +166,16 @@ def choose_step(cfg: Config, task: ClassificationTask, batches: TrainBatches, ma
 
 @contextlib.contextmanager
 def _interruptible(trainer: pl.Trainer) -> Iterator[None]:
-    """Undo what Lightning makes of Ctrl-C: an exit with status 1 and a process that ignores any further Ctrl-C."""
+    """Undo what Lightning makes of signals.
+
+    Of Ctrl-C: an exit with status 1, and a process that ignores any further Ctrl-C. Of SIGTERM: an exit with status 0,
+    as if the run were done.
+    """
     before = signal.getsignal(signal.SIGINT)
     try:
         yield
     except SIGTERMException:
-        raise
+        raise SystemExit(128 + signal.SIGTERM) from None
     except SystemExit:
         if not trainer.interrupted:
             raise

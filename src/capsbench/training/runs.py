@@ -27,6 +27,7 @@ from capsbench.config import Config, run_hash
 from capsbench.errors import CapsbenchError
 from capsbench.files import write_atomic
 
+PRUNED_FILE = "pruned.json"
 BEAT = "beat"
 BEAT_SECONDS = 10.0
 STALE_SECONDS = 60.0
@@ -41,6 +42,7 @@ class State(StrEnum):
     running = "running"
     stale = "stale"
     failed = "failed"
+    pruned = "pruned"
     done = "done"
 
 
@@ -60,6 +62,8 @@ class RunFolder:
             return State.stale if claim.is_stale() else State.running
         if (self.path / "failed.json").exists():
             return State.failed
+        if (self.path / PRUNED_FILE).exists():
+            return State.pruned
         return State.stale if (self.path / "last.ckpt").exists() else State.todo
 
     def result(self) -> dict[str, Any]:

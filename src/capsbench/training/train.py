@@ -24,12 +24,13 @@ from capsbench.errors import CapsbenchError
 from capsbench.evaluation.cost import reset_peak_memory
 from capsbench.files import write_atomic
 from capsbench.models.build import build_model
+from capsbench.training.callbacks.pruning import Pruned
 from capsbench.training.fit import fit, train_batches
 from capsbench.training.hardware import Machine, pick_accelerator, pick_memory_format, pick_precision
 from capsbench.training.identity import evaluation_digest, is_done, plain
 from capsbench.training.provenance import provenance
 from capsbench.training.results import measure, write_result
-from capsbench.training.runs import Claim, RunFolder, run_folder, run_record
+from capsbench.training.runs import PRUNED_FILE, Claim, RunFolder, run_folder, run_record
 from capsbench.training.task import ClassificationTask
 from capsbench.training.tracking import Tracker, start_tracking
 from capsbench.training.weights import load_weights
@@ -44,7 +45,7 @@ def run(cfg: Config) -> dict[str, Any]:
     that was stopped goes on from its last checkpoint.
 
     Returns:
-        The contents of result.json.
+        The contents of result.json, or of pruned.json for a run that its search ended early.
 
     Raises:
         CapsbenchError: for a user's mistake, a run that is in use elsewhere, or a loss that is not a number.
@@ -57,12 +58,24 @@ def run(cfg: Config) -> dict[str, Any]:
         if is_done(folder, cfg):
             return folder.result()
         record, origin = run_record(cfg), provenance()
-        (folder.path / "failed.json").unlink(missing_ok=True)
+        for name in ("failed.json", PRUNED_FILE):
+            (folder.path / name).unlink(missing_ok=True)
         write_atomic(folder.path / "config.yaml", yaml.safe_dump(plain(cfg), sort_keys=False))
         write_atomic(folder.path / "provenance.json", _json(origin))
         with _log_file(folder.path / "train.log"):
             try:
                 return _run(cfg, folder, record, origin)
+            except Pruned as end:
+                result = {
+                    "schema": 1,
+                    "state": "pruned",
+                    "run": record,
+                    "epoch": end.epoch,
+                    "metrics": end.metrics,
+                    "provenance": origin,
+                }
+                write_atomic(folder.path / PRUNED_FILE, _json(result))
+                return result
             except Exception as error:
                 failure = {
                     "schema": 1,
@@ -100,6 +113,9 @@ def _run(cfg: Config, folder: RunFolder, record: dict[str, Any], origin: dict[st
             tracker.log_summary(result["metrics"])
             log_reconstructions(tracker, measured.pictures, planned)
         exit_code = 0
+    except Pruned:
+        exit_code = 0
+        raise
     finally:
         if tracker is not None:
             tracker.finish(exit_code)

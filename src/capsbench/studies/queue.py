@@ -1,0 +1,166 @@
+"""A study as a queue on shared storage: who works on what, who died, what is to be done again.
+
+Trials are numbered in one order that all processes agree on, and that is what decides between two workers: nothing here
+needs a lock. A worker that dies leaves its trial RUNNING; whoever looks next finds the sign of life gone, marks the
+trial FAIL and queues the same run again, which then goes on from its own checkpoint because its folder is the same.
+"""
+
+import os
+import socket
+import time
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from capsbench.studies.plan import Planned
+
+if TYPE_CHECKING:
+    from optuna import Study, Trial
+    from optuna.trial import FrozenTrial, TrialState
+
+# Attributes of a trial.
+KEY, ARM, SEED = "key", "arm", "seed"
+WORKER, BEAT, FOLDERS = "worker", "beat", "folders"
+TRIES, RETRY_OF, ERROR, SURPLUS, INTERRUPTED = "tries", "retry_of", "error", "surplus", "interrupted"
+KEPT_ON_RETRY = (KEY, ARM, SEED, "baseline")
+STOP_PREFIX = "stop:"
+
+
+@lru_cache(maxsize=1)
+def _identity(pid: int) -> dict[str, Any]:
+    return {"host": socket.gethostname(), "pid": pid, "started": psutil.Process(pid).create_time()}
+
+
+def this_process() -> dict[str, Any]:
+    """Host, process number and start time, which together name a process for good."""
+    return dict(_identity(os.getpid()))
+
+
+def is_gone(process: dict[str, Any]) -> bool:
+    """Whether a process of this machine has ended; False for one elsewhere, of which only its beat can tell."""
+    if process.get("host") != socket.gethostname():
+        return False
+    try:
+        found = psutil.Process(process["pid"])
+        return bool(found.create_time() != process["started"] or found.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
+
+
+def enqueue_runs(study: "Study", runs: Sequence[Planned]) -> int:
+    """Queue the runs that nobody has queued or works on; returns how many were added."""
+    from optuna.trial import TrialState
+
+    active = {
+        trial.user_attrs.get(KEY)
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.WAITING, TrialState.RUNNING))
+    }
+    missing = [run for run in runs if run.key not in active]
+    for run in missing:
+        study.enqueue_trial({}, user_attrs={KEY: run.key, ARM: run.arm, SEED: run.seed})
+    return len(missing)
+
+
+def older_states(study: "Study", trial: "FrozenTrial") -> set["TrialState"]:
+    """States of the older trials of the same run: two sweeps that start together may queue a run twice."""
+    key = trial.user_attrs.get(KEY)
+    return {
+        other.state
+        for other in study.get_trials(deepcopy=False)
+        if other.number < trial.number and other.user_attrs.get(KEY) == key
+    }
+
+
+def counted(study: "Study") -> int:
+    """Trials of a search that count towards its total: complete or pruned."""
+    from optuna.trial import TrialState
+
+    return len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)))
+
+
+def is_within_total(study: "Study", number: int, total: int) -> bool:
+    """Whether fewer than `total` older trials are done, running or waiting: at most `total` trials ever pass this."""
+    from optuna.trial import TrialState
+
+    older = [t for t in study.get_trials(deepcopy=False) if t.number < number and t.state is not TrialState.FAIL]
+    return len(older) < total
+
+
+def give_back(study: "Study", trial: "Trial") -> None:
+    """End a trial that was one too many; it counts neither as done nor as failed."""
+    from optuna.trial import TrialState
+
+    trial.set_user_attr(SURPLUS, True)
+    study.tell(trial, state=TrialState.FAIL)
+
+
+def reap(study: "Study", *, grace: float, max_retries: int) -> list[str]:
+    """Take trials away from dead workers and queue them again.
+
+    Returns:
+        One line for each.
+    """
+    from optuna.exceptions import UpdateFinishedTrialError
+    from optuna.trial import TrialState
+
+    lines = []
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        worker = trial.user_attrs.get(WORKER, {})
+        started = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
+        beat = trial.user_attrs.get(BEAT, started)
+        if time.time() - beat < grace and not (worker and is_gone(worker)):
+            continue
+        try:
+            study.tell(trial.number, state=TrialState.FAIL)
+        except (ValueError, RuntimeError, UpdateFinishedTrialError):
+            continue  # somebody else was faster
+        where = f"process {worker.get('pid', '?')} on {worker.get('host', '?')}"
+        again = requeue(study, trial, max_retries=max_retries)
+        lines.append(f"trial {trial.number} was left behind by {where}; {'queued again' if again else 'given up'}")
+    return lines
+
+
+def requeue(study: "Study", trial: "FrozenTrial", *, max_retries: int, blame: bool = True) -> bool:
+    """Queue a trial's run again with the same parameters.
+
+    Args:
+        study: where it is queued.
+        trial: the trial as it stood.
+        max_retries: how often a run may be queued again because its process died.
+        blame: whether this counts as such; being interrupted by a person does not.
+
+    Returns:
+        False when it has been tried often enough.
+    """
+    tries = int(trial.user_attrs.get(TRIES, 0)) + int(blame)
+    if tries > max_retries:
+        return False
+    params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+    attrs = {name: trial.user_attrs[name] for name in KEPT_ON_RETRY if name in trial.user_attrs}
+    if not params and KEY not in attrs:
+        return True  # nothing had been drawn yet; the sampler draws another
+    study.enqueue_trial(params, user_attrs={**attrs, TRIES: tries, RETRY_OF: trial.number})
+    return True
+
+
+def ask_to_stop(study: "Study", session: str) -> None:
+    """Tell the workers of a session, wherever they are, to stop at their next beat."""
+    study.set_user_attr(f"{STOP_PREFIX}{session}", True)
+
+
+def told_to_stop(study: "Study", session: str) -> bool:
+    """Whether the session was asked to stop."""
+    return bool(study.user_attrs.get(f"{STOP_PREFIX}{session}"))
+
+
+def failures(study: "Study", session: str) -> list["FrozenTrial"]:
+    """Trials that failed by themselves in this session."""
+    from optuna.trial import TrialState
+
+    return [
+        trial
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+        if ERROR in trial.user_attrs and trial.user_attrs.get(WORKER, {}).get("session") == session
+    ]
