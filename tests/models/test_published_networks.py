@@ -9,6 +9,7 @@ from capsbench import config_models as keys
 from capsbench.compose import compose
 from capsbench.config_models import Routing, RoutingAlgorithm
 from capsbench.errors import CapsbenchError
+from capsbench.evaluation.cost import macs
 from capsbench.models.build import build_model
 
 CIFAR, GREY, NORB = (3, 32, 10), (1, 28, 10), (2, 32, 5)
@@ -140,3 +141,12 @@ def test_too_small_images_are_refused():
     for cfg, size in ((keys.EfficientCapsNet(), 20), (keys.HvcNet(), 18), (keys.MatrixCapsNet(), 10)):
         with pytest.raises(CapsbenchError, match="too small"):
             build_model(cfg, 1, size, 10)
+
+
+def test_controls_match_capsnet_in_parameters_and_in_macs():
+    capsnet = build_model(compose(["model=capsnet", "model.reconstruction=false"]).model, *GREY).eval()
+    equal_parameters = build_model(compose(["model=cnn_parameter_matched"]).model, *GREY)
+    equal_macs = build_model(compose(["model=cnn_mac_matched"]).model, *GREY).eval()
+    assert count(equal_parameters) == pytest.approx(count(capsnet), rel=0.001)
+    frame, device = (1, 28, 28), torch.device("cpu")
+    assert macs(equal_macs, frame, device) == pytest.approx(macs(capsnet, frame, device), rel=0.01)

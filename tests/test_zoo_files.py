@@ -1,0 +1,45 @@
+"""Every experiment composes, says where its row comes from, and builds; the zoo's sweeps are complete and distinct."""
+
+from pathlib import Path
+
+import pytest
+
+from capsbench.compose import compose, compose_many, shipped
+from capsbench.config import class_loss, run_hash
+from capsbench.config_models import RoutingAlgorithm
+from capsbench.sweep_file import load_sweep
+
+EXPERIMENTS = sorted(shipped("conf").glob("experiment/*/*.yaml"))
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_experiment_opens_with_its_source_and_composes_under_its_own_name(path: Path):
+    name = f"{path.parent.name}/{path.stem}"
+    text = path.read_text()
+    for opening in ("# Source: ", "# Expected: ", "# Time and hardware: ", "# Command: "):
+        assert opening in text
+    assert f"capsbench train experiment={name} " in text
+    expected = text.split("# Expected: ")[1].splitlines()[0]
+    assert any(word in expected for word in ("published", "recalled", "second hand"))
+    cfg = compose([f"experiment={name}"])
+    assert (cfg.run.group, cfg.run.arm) == (path.parent.name, path.stem)
+
+
+@pytest.mark.parametrize("preset", [None, "small"])
+@pytest.mark.parametrize("name", ["routing", "controls"])
+def test_arms_are_different_runs(name, preset):
+    sweep = load_sweep(name, shipped("sweeps"), preset)
+    configs = compose_many([sweep.overrides(arm) for arm in sweep.arms])
+    assert len({run_hash(cfg) for cfg in configs}) == len(sweep.arms)
+    assert len(sweep.seeds) == (5 if preset is None else 2)
+
+
+def test_the_routing_sweep_has_every_algorithm_once_with_a_loss_it_learns_from():
+    sweep = load_sweep("routing", shipped("sweeps"))
+    configs = compose_many([sweep.overrides(arm) for arm in sweep.arms])
+    assert sorted(cfg.model.routing.algorithm for cfg in configs) == sorted(RoutingAlgorithm)
+    losses = {str(cfg.model.routing.algorithm): str(class_loss(cfg)) for cfg in configs}
+    assert losses["em"] == "spread"
+    assert losses["self_routing"] == "nll"
+    assert losses["inverted_attention"] == losses["homogeneous"] == "cross_entropy"
+    assert losses["dynamic"] == losses["attention"] == "margin"
