@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from capsbench.config_models import CapsNet, Cnn, Routing
+from capsbench.config_models import CapsNet, Cnn, Routing, RoutingAlgorithm
 from capsbench.data.splits import Splits
 from capsbench.evaluation import routing_health
 from capsbench.evaluation.routing_health import coupling_entropy
@@ -102,3 +102,38 @@ def test_the_map_of_a_grid_holds_the_coupling_with_the_true_class(config, cpu, s
     assert np.array(first) == pytest.approx(np.ones((2, 1, 2)), abs=1e-4)
     # Capsules 0 and 1 go to class 0, true of 12 in 40 images; 2 and 3 to the class that the pixel says, true of the others.
     assert np.array(last) == pytest.approx(np.array([[[0.9, 0.9]], [[2.1, 2.1]]]))
+
+
+def capsnet(algorithm, **more):
+    torch.manual_seed(0)
+    routing = Routing(algorithm=RoutingAlgorithm(algorithm), **more)
+    return build_model(
+        CapsNet(stem_channels=8, primary_types=2, primary_dim=4, class_dim=4, routing=routing), 1, 28, 10
+    )
+
+
+def test_changed_predictions_are_counted_against_the_first_iteration(config, cpu, mnist):
+    config.evaluation.routing_images = 60
+    model = capsnet("dynamic", iterations=5).eval()
+    # Large matrices polarise coupling, so that routing decides something before any training.
+    with torch.no_grad():
+        model.class_capsules.transforms_JDIE *= 30
+    changed = routing_health.evaluate(model, mnist, config, cpu).numbers["routing/changed_predictions"]
+    assert 0 < changed < 1
+    assert model.class_capsules.routing.iterations == 5
+    one = capsnet("dynamic", iterations=1).eval()
+    assert routing_health.evaluate(one, mnist, config, cpu).numbers["routing/changed_predictions"] == 0
+
+
+def test_algorithms_without_a_uniform_counterpart_have_no_changed_predictions(config, cpu, mnist):
+    config.evaluation.routing_images = 20
+    for algorithm in ("self_routing", "attention", "uniform"):
+        numbers = routing_health.evaluate(capsnet(algorithm).eval(), mnist, config, cpu).numbers
+        assert "routing/changed_predictions" not in numbers
+        assert 0 < numbers["routing/coupling_entropy"] <= 1 + 1e-6
+    assert routing_health.evaluate(capsnet("homogeneous").eval(), mnist, config, cpu).numbers == {}
+
+
+def test_negative_coupling_counts_as_none():
+    coupling = torch.tensor([0.5, 0.5, -0.2, 0.0]).view(1, 1, 1, 4)
+    assert coupling_entropy(coupling).item() == pytest.approx(math.log(2) / math.log(4))

@@ -4,6 +4,9 @@ Letters: B batch, I input capsules, T their types, P positions (I = T * P), J cl
 dimensions.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -28,6 +31,14 @@ from capsbench.capsules.squash import activation_of, at_least_fp32
 from capsbench.capsules.votes import FactoredVotes, StoredVotes, Votes
 from capsbench.config_models import RoutingAlgorithm as Algorithm
 
+STARTS_UNIFORM = (
+    Algorithm.dynamic,
+    Algorithm.max_min,
+    Algorithm.em,
+    Algorithm.variational_bayes,
+    Algorithm.inverted_attention,
+)
+SAME_VOTES = (Algorithm.random_fixed, Algorithm.self_attention)
 NO_BIAS = (*keys.OWN_ACTIVATION, *keys.OWN_LOGITS)
 
 
@@ -137,6 +148,23 @@ class ClassCapsules(nn.Module):
         matrices_TXN = matrices.permute(2, 1, 3, 0, 4).flatten(3).flatten(1, 2)
         sums_BTJE = torch.bmm(poses_TBX, matrices_TXN).transpose(0, 1).reshape(-1, self.types, self.classes, self.dim)
         return StoredVotes(sums_BTJE + self.vote_bias_TJE)
+
+    @contextmanager
+    def uniform_coupling(self) -> Iterator[bool]:
+        """Within this, the same weights are routed uniformly; yields whether the algorithm has such a counterpart.
+
+        For iterative algorithms it is their first iteration. Where coupling is all that tells the classes apart
+        (self_routing), or where there is none, there is no counterpart and nothing changes.
+        """
+        routing, algorithm = self.routing, self.routing.algorithm
+        if algorithm in STARTS_UNIFORM:
+            self.routing = replace(routing, iterations=1)
+        elif algorithm in SAME_VOTES:
+            self.routing = replace(routing, algorithm=Algorithm.uniform)
+        try:
+            yield self.routing is not routing
+        finally:
+            self.routing = routing
 
     def forward(
         self,

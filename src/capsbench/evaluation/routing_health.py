@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from capsbench.capsules.class_capsules import ClassCapsules
 from capsbench.config import Config
 from capsbench.data.batches import to_unit
 from capsbench.data.splits import Splits, shuffled
@@ -51,7 +52,9 @@ def evaluate(
         `routing/dead_primary`, share of primary capsules whose length is never above `DEAD_LENGTH`;
         `routing/static_primary`, share whose length varies over images by a standard deviation below
         `STATIC_DEVIATION`, which also finds capsules held up by their bias alone;
-        `routing/dead_class`, share of class capsules that are never the longest.
+        `routing/dead_class`, share of class capsules that are never the longest;
+        `routing/changed_predictions`, share of images that the same weights classify differently with uniform coupling
+        (Paik et al. 2019), of models whose last layer is `class_capsules` and has a uniform counterpart.
         Figure `routing`: `entropy_by_iteration`, `coupling_histogram` (edges, and shares by iteration) and, of models
         whose primary capsules lie on a grid (`primary_shape`), `coupling_map`: the mean coupling with the true class
         over uniform coupling 1 / J, by iteration, type, row and column.
@@ -72,6 +75,10 @@ def evaluate(
             if output.coupling is None:
                 return Evaluated()
             sums.add(output, classes)
+            if isinstance(layer := getattr(model, "class_capsules", None), ClassCapsules):
+                with layer.uniform_coupling() as exists, precision():
+                    if exists:
+                        sums.compare(output, model(to_unit(batch)))
     return Evaluated(sums.numbers(), {"routing": sums.figures(getattr(model, "primary_shape", None))})
 
 
@@ -81,10 +88,11 @@ def coupling_entropy(
     """Entropy of each primary capsule's coupling, divided by log J.
 
     Leaky routing lets coupling sum to less than one; it is scaled to sum to one first, so this is the entropy among
-    the classes given that the capsule is routed at all.
+    the classes given that the capsule is routed at all. Self-attention's learned offset can make coefficients negative;
+    those count as none.
     """
     tiny = torch.finfo(torch.float32).tiny
-    shares = coupling_RBIJ.float()
+    shares = coupling_RBIJ.float().clamp_min(0)
     shares = shares / shares.sum(dim=-1, keepdim=True).clamp_min(tiny)
     entropy: Tensor = torch.special.entr(shares).sum(dim=-1)
     return entropy / math.log(coupling_RBIJ.shape[-1])
@@ -123,6 +131,10 @@ class Sums:
             seen = self.longest_primary
             self.longest_primary = longest if seen is None else torch.maximum(seen, longest)
 
+    def compare(self, routed: Output, uniform: Output) -> None:
+        """Count the images of the last batch that uniform coupling classifies differently."""
+        self._sum("changed", (routed.scores.argmax(dim=1) != uniform.scores.argmax(dim=1)).sum())
+
     def numbers(self) -> dict[str, float]:
         """Metrics over all images taken in."""
         numbers = {
@@ -130,6 +142,8 @@ class Sums:
             "routing/coupling_variance": float(self._variance("coupling").mean()),
             "routing/dead_class": float((self.totals["wins"] == 0).double().mean()),
         }
+        if "changed" in self.totals:
+            numbers["routing/changed_predictions"] = float(self.totals["changed"]) / self.images
         if self.longest_primary is not None:
             deviation = self._variance("length").sqrt()
             numbers["routing/dead_primary"] = float((self.longest_primary <= DEAD_LENGTH).double().mean())
