@@ -84,7 +84,8 @@ class JudgedClaim:
 
 
 def read_evidence(sweeps_dir: Path, root: Path, claims: Sequence[Claim] = CLAIMS) -> dict[str, list[Analysis]]:
-    """The runs of every sweep that a claim names, the full sweep before its presets; sweeps without a file are absent.
+    """The runs of every sweep that a claim names, the full sweep before the presets that have
+    run; sweeps without a file are absent.
 
     Args:
         sweeps_dir: folder of the sweep files.
@@ -96,8 +97,9 @@ def read_evidence(sweeps_dir: Path, root: Path, claims: Sequence[Claim] = CLAIMS
     for name in sorted(names):
         if not (sweeps_dir / f"{name}.yaml").is_file():
             continue
-        presets = read_file(find_file(name, sweeps_dir)).get("presets") or {}
-        designs = [load_sweep(name, sweeps_dir, preset) for preset in (None, *map(str, presets))]
+        presets = map(str, read_file(find_file(name, sweeps_dir)).get("presets") or {})
+        run = [preset for preset in presets if (root / f"{name}-{preset}").is_dir()]
+        designs = [load_sweep(name, sweeps_dir, preset) for preset in (None, *run)]
         found[name] = [_study(design, root) for design in designs]
     return found
 
