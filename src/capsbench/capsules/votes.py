@@ -7,8 +7,8 @@ poses. Both are partial derivatives of one form that is linear in each of its fo
 
 so both can be had without ever storing the votes (94 MB for CapsNet at batch 128, and as much again for every routing
 iteration that is differentiated), and so can all their gradients: the gradient of the weighted sum to the coupling is
-an agreement, and the other way round. `FactoredVotes` does that; `StoredVotes` is the textbook form, for algorithms that
-need the votes themselves.
+an agreement, and the other way round. `FactoredVotes` does that; `StoredVotes` is the textbook form, for algorithms
+that need the votes themselves.
 
 Letters: B batch, I input capsules, J output capsules, D input and E output pose dimensions, X = D * I. Poses are kept
 with the capsule index last (BDI), so that sums over a pose's few dimensions run along whole vectors of capsules.

@@ -22,7 +22,9 @@ class Cnn(nn.Module):
         _check(cfg)
         layers: list[nn.Module] = []
         for inputs, (outputs, kernel, stride, window) in zip(
-            [channels, *cfg.channels], zip(cfg.channels, cfg.kernels, cfg.strides, cfg.windows, strict=True), strict=False
+            [channels, *cfg.channels],
+            zip(cfg.channels, cfg.kernels, cfg.strides, cfg.windows, strict=True),
+            strict=False,
         ):
             strided = cfg.pooling is keys.Pooling.strided
             pooled = window > 1 and cfg.pooling in (keys.Pooling.max, keys.Pooling.average)

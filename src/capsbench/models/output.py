@@ -18,7 +18,8 @@ class Output(NamedTuple):
         poses: class capsules' pose vectors, or the features before a CNN's class layer seen as one vector per image
             (classes dimension 1); None where a model has neither.
         reconstruction: images rebuilt from one masked class capsule, in [0, 1]; None without a decoder.
-        coupling: coupling coefficients of every routing iteration; None for models without routing.
+        coupling: coupling coefficients of every routing iteration; None unless asked for, and without routing.
+        primary_lengths: activation of every primary capsule; None unless asked for.
     """
 
     scores: Float[Tensor, "batch classes"]

@@ -220,10 +220,15 @@ def _validation(best: Checkpoints) -> dict[str, float]:
 
 def _times(cfg: Config, clock: Clock, images: int) -> dict[str, float]:
     times = {"time/train_seconds": clock.seconds}
+    trainer = cfg.trainer
+    shortened = [value for value in (trainer.limit_batches, trainer.overfit_batches) if value]
+    per_epoch = min(images // trainer.batch_size, *shortened) if shortened else images // trainer.batch_size
     if clock.epochs:
-        steps = min(value for value in (images // cfg.trainer.batch_size, cfg.trainer.limit_batches) if value)
-        times["time/seconds_per_epoch"] = median(clock.epochs)
-        times["time/images_per_second"] = steps * cfg.trainer.batch_size / median(clock.epochs)
+        # A run planned in steps may end inside an epoch, whose seconds then are no epoch's.
+        whole = clock.epochs[: trainer.steps // per_epoch] if trainer.steps else clock.epochs
+        seconds = median(whole) if whole else clock.seconds * per_epoch / (trainer.steps or per_epoch)
+        times["time/seconds_per_epoch"] = seconds
+        times["time/images_per_second"] = per_epoch * trainer.batch_size / seconds
     reached = clock.seconds_to(cfg.evaluation.target_accuracy)
     if reached is not None:
         times["time/seconds_to_target"] = reached

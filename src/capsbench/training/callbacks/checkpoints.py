@@ -7,6 +7,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 from typing_extensions import override
 
 from capsbench.files import replacing
@@ -40,9 +41,13 @@ class Checkpoints(pl.Callback):
         # From an epoch's last step Lightning would go on without its validation; the epoch's end is about to save.
         if trainer.is_last_batch or trainer.global_step >= pl_module.planned_steps:
             return
-        due = time.monotonic() - self.saved > 60 * self.minutes
+        # A cluster that takes its machine back says so half a minute before; Lightning would first end the epoch.
+        leaving = trainer.received_sigterm and trainer.world_size == 1
+        due = leaving or time.monotonic() - self.saved > 60 * self.minutes
         if trainer.strategy.broadcast(due) if trainer.world_size > 1 else due:
             self.save_last(trainer, pl_module)
+        if leaving:
+            raise SIGTERMException
 
     @override
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

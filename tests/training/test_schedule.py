@@ -1,0 +1,63 @@
+"""The learning rate at a step, as the released code has it and as short runs squeeze it."""
+
+import pytest
+import torch
+
+from capsbench.config import Optimizer, Schedule
+from capsbench.training.schedule import rate_factor
+
+
+def rates(cfg: Optimizer, planned: int, steps: list[int]) -> list[float]:
+    factor = rate_factor(cfg, planned)
+    return [cfg.lr * factor(step) for step in steps]
+
+
+def test_released_schedule():
+    """max(1e-6, 1e-3 * 0.96^(step / 2000)), continuous: a step of 1000 is half a factor."""
+    steps = [0, 1, 1000, 2000, 100_000, 300_000]
+    expected = [1e-3 * 0.96 ** (step / 2000) for step in steps]
+    assert rates(Optimizer(decay_steps=2000), 300_000, steps) == pytest.approx(expected, rel=1e-12)
+    assert expected[3] == pytest.approx(9.6e-4)
+
+
+def test_released_schedule_does_not_depend_on_the_planned_steps():
+    assert rates(Optimizer(decay_steps=2000), 10, [500]) == rates(Optimizer(decay_steps=2000), 10**6, [500])
+
+
+def test_floor():
+    """The released code would reach 1e-6 after 338,426 steps."""
+    assert rates(Optimizer(decay_steps=2000), 0, [400_000, 10**7]) == pytest.approx([1e-6, 1e-6], rel=1e-12)
+    assert rates(Optimizer(decay_steps=2000), 0, [338_000])[0] > 1e-6
+    assert rates(Optimizer(decay_steps=2000, floor=0.0), 0, [400_000])[0] < 1e-6
+
+
+@pytest.mark.parametrize("planned", [3, 500, 1290, 300_000])
+def test_scaled_schedule_ends_where_the_released_one_ends(planned):
+    """Any number of planned steps goes through 150 factors: 0.96^150 = 0.0022 of the first rate at the end."""
+    first, middle, last = rates(Optimizer(), planned, [0, planned // 2, planned])
+    assert first == 1e-3
+    assert last == pytest.approx(1e-3 * 0.96**150, rel=1e-9)
+    assert middle == pytest.approx(1e-3 * 0.96 ** (150 * (planned // 2) / planned), rel=1e-9)
+
+
+def test_scaled_schedule_of_the_released_length_is_the_released_schedule():
+    steps = [0, 7, 2000, 150_000, 299_999]
+    assert rates(Optimizer(), 300_000, steps) == pytest.approx(rates(Optimizer(decay_steps=2000), 300_000, steps))
+
+
+def test_constant():
+    assert rates(Optimizer(schedule=Schedule.constant), 10, [0, 5, 10**6]) == [1e-3] * 3
+
+
+def test_another_first_rate_keeps_the_floor():
+    assert rates(Optimizer(lr=0.1, decay_steps=10), 0, [10**5]) == pytest.approx([1e-6])
+
+
+def test_drives_the_optimiser():
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.Adam([weight], lr=1e-3)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate_factor(Optimizer(decay_steps=2000), 10))
+    for step in range(1, 6):
+        optimizer.step()
+        schedule.step()
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(1e-3 * 0.96 ** (step / 2000), rel=1e-12)
