@@ -42,6 +42,9 @@ def test_card_has_numbers_with_intervals_limits_and_the_command(made):
     assert card.startswith("# Model card: CNN, max pooling\n")
     assert f"test error (last epoch): {arm.error.mean:.3f} %, 95 % \\[{max(arm.error.low, 0):.3f}, " in card
     assert f"errors by seed: {', '.join(map(str, arm.counts.values()))} of 10,000" in card
+    seconds = sorted(run.metrics["time/train_seconds"] for run in arm.runs.done)
+    assert f"training time: median \\[quartiles\\] {seconds[1]:.4g} " in card
+    assert "validation accuracy: mean 99.50 %, 95 % \\[99.50, 99.50\\]" in card
     for words in (
         "routing.iterations: 3",
         "shift: 2",

@@ -114,7 +114,7 @@ CLAIMS = (
         "iterations",
         "More routing iterations help.",
         SABOUR,
-        "With reconstruction, CapsNet makes fewer test errors with three iterations than with one, full-size and small.",
+        "With reconstruction, CapsNet has fewer test errors with three iterations than with one, full size and small.",
         (
             Evidence("table1", "capsnet_r1_recon", "capsnet_r3_recon", Kind.fewer_errors),
             Evidence("iterations", "r1", "r3", Kind.fewer_errors),

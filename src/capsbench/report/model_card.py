@@ -11,7 +11,7 @@ from capsbench.report.analysis import Analysis, ArmSummary
 from capsbench.report.collect import AFFINE, RunRecord
 from capsbench.report.concerns import concerns
 from capsbench.report.html import reproduction
-from capsbench.report.statistics.intervals import summarize
+from capsbench.report.statistics.intervals import spread, summarize
 from capsbench.report.tables.arms import CHECKPOINT_NAMES
 from capsbench.report.tables.table import markdown_text
 from capsbench.report.verdicts import sentence
@@ -89,18 +89,26 @@ def _numbers(arm: ArmSummary, analysis: Analysis) -> list[str]:
         checkpoint = CHECKPOINT_NAMES[sweep.checkpoint]
         facts.append(f"{what} ({checkpoint}): {arm.error.mean:.3f} %, 95 % [{low:.3f}, {high:.3f}] ({kind})")
         facts.append(f"errors by seed: {', '.join(map(str, arm.counts.values()))} of {arm.images:,}")
-    for name, metric, factor, unit in (
-        ("validation accuracy", VALIDATION[sweep.checkpoint], 100, " %"),
-        ("accuracy on affNIST-like images", "affine/accuracy", 100, " %"),
-        ("expected calibration error", "test/ece", 100, " %"),
-        ("training time", "time/train_seconds", 1, " s"),
-        ("peak memory", "cost/peak_memory_mb", 1, " MB"),
+    for name, metric in (
+        ("validation accuracy", VALIDATION[sweep.checkpoint]),
+        ("accuracy on affNIST-like images", "affine/accuracy"),
+        ("expected calibration error", "test/ece"),
     ):
         values = arm.runs.values(metric)
         if values.size:
-            found = summarize(factor * values)
-            interval = "" if math.isnan(found.low) else f", 95 % [{found.low:.4g}, {found.high:.4g}]"
-            facts.append(f"{name}: mean {found.mean:.4g}{unit}{interval}")
+            found = summarize(100 * values)
+            # A share lies between 0 and 100 %, though a t-interval of few seeds may not.
+            interval = f", 95 % [{max(found.low, 0):.2f}, {min(found.high, 100):.2f}]" if found.count > 1 else ""
+            facts.append(f"{name}: mean {found.mean:.2f} %{interval}")
+    for name, metric, unit in (
+        ("training time", "time/train_seconds", "s"),
+        ("peak memory", "cost/peak_memory_mb", "MB"),
+    ):
+        values = arm.runs.values(metric)
+        if values.size:
+            middle = spread(values)
+            quartiles = f" [{middle.lower_quartile:.4g}, {middle.upper_quartile:.4g}]" if middle.count > 1 else ""
+            facts.append(f"{name}: median{' [quartiles]' if quartiles else ''} {middle.median:.4g}{quartiles} {unit}")
     return facts
 
 
