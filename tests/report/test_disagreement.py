@@ -2,12 +2,14 @@
 
 import json
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
 
 from capsbench.config import Data
 from capsbench.data.datasets import load_dataset
+from capsbench.report import test_images
 from capsbench.report.disagreement import disagreement, disagreements
 from capsbench.report.figures.disagreement import disagreement_plate
 from capsbench.report.report import study
@@ -15,6 +17,13 @@ from capsbench.report.test_images import read_test_images
 from report.fake_runs import Truth, fake_sweep, run_path, write_runs
 
 WRONG = {"capsnet_r3": {5: 3, 40: 3, 41: 2, 42: 3}, "cnn_max": {5: 3, 7: 3, 8: 1}}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unpacked_once():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(test_images, "_read_idx", cache(test_images._read_idx))
+        yield
 
 
 @pytest.fixture(scope="module")
