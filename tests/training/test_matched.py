@@ -2,13 +2,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny import tiny_config, tiny_splits
 
 from capsbench.evaluation.predict import predict
 from capsbench.models.build import build_model
 from capsbench.training import train
 from capsbench.training.callbacks.matched import follows, shifted_validation
 from capsbench.training.runs import run_folder
+from tiny import tiny_config, tiny_splits
 
 CPU = torch.device("cpu")
 
@@ -21,7 +21,13 @@ def splits(monkeypatch):
 
 
 def matched_config(root, *overrides):
-    keys = ("data.pad=2", "evaluation.matched.accuracy=0.7", "evaluation.matched.images=30", "optimizer.lr=0.01", "trainer.compile=false")
+    keys = (
+        "data.pad=2",
+        "evaluation.matched.accuracy=0.7",
+        "evaluation.matched.images=30",
+        "optimizer.lr=0.01",
+        "trainer.compile=false",
+    )
     return tiny_config(root, *keys, "trainer.epochs=4", *overrides)
 
 
