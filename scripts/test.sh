@@ -7,4 +7,4 @@ install dev
 "$venv/bin/ruff" check .
 "$venv/bin/ruff" format --check .
 "$venv/bin/mypy"
-exec "$venv/bin/pytest" "$@"
+exec "$venv/bin/pytest" -n "${CAPSBENCH_TEST_WORKERS:-2}" --dist loadfile "$@"

@@ -1,4 +1,4 @@
-"""For all tests: annotated shapes are checked at run time, PyTorch has two threads, and runs can be tiny."""
+"""For all tests: annotated shapes are checked at run time, PyTorch uses two threads in all, and runs can be tiny."""
 
 import os
 import warnings
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session", autouse=True)
 def two_threads():
-    torch.set_num_threads(2)
+    torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
 
 
 @pytest.fixture
