@@ -24,7 +24,8 @@ Train capsule networks and convolutional networks under one protocol, many times
   capsbench report quick                     tables and figures of what has run so far
 """
 EPILOG = """\
-The same command again continues what was stopped and skips what is done. Completion: eval "$(capsbench completion bash)".
+The same command again continues what was stopped and skips what is done. Completion:
+eval "$(capsbench completion bash)".
 Exit status: 0 done, 1 a run failed, 2 a mistake in the command or its files, 130 interrupted.
 """
 COMMANDS = (
@@ -54,6 +55,11 @@ def main() -> None:
             from capsbench.app import main as train
 
             train(arguments[1:])
+            return
+        if arguments[:1] == ["complete"]:
+            from capsbench.completion import candidates
+
+            print("\n".join(candidates(arguments[1])))
             return
         parsed, rest = parser().parse_known_args(arguments)
         # argparse takes no further positionals after an option, and overrides may well come last.
@@ -109,12 +115,16 @@ def parser() -> argparse.ArgumentParser:
     sweep.add_argument("--minutes", type=float, help="time limit of a run")
     sweep.add_argument("--max-failures", type=int, help="stop after more failed runs than this")
     sweep.add_argument("--isolation", choices=["fork", "process"], help="how runs are kept apart (default: fork)")
+    sweep.add_argument("--export-wandb", action="store_true", help="print the search as a W&B sweep, start nothing")
     sweep.set_defaults(command=_sweep)
 
     status = commands.add_parser("status", help="what of a sweep is done, running, failed, left")
     status.add_argument("name")
     status.add_argument("overrides", nargs="*")
     status.add_argument("--preset")
+    status.add_argument("--watch", action="store_true", help="a live table")
+    status.add_argument("--study", help="another name that a search was started under")
+    status.add_argument("--storage", help="where the study is, if not in the folder of the runs")
     status.set_defaults(command=_status)
 
     report = commands.add_parser("report", help="write tables, figures and index.html of a sweep")
@@ -181,9 +191,6 @@ def parser() -> argparse.ArgumentParser:
     completion = commands.add_parser("completion", help="print the shell's completion script")
     completion.add_argument("shell", choices=["bash", "zsh", "fish"])
     completion.set_defaults(command=_completion)
-    complete = commands.add_parser("complete", help=argparse.SUPPRESS)
-    complete.add_argument("line")
-    complete.set_defaults(command=_complete)
     return top
 
 
@@ -198,14 +205,19 @@ def _no_command(arguments: argparse.Namespace) -> int:
 
 
 def _sweep(arguments: argparse.Namespace) -> int:
-    from capsbench.studies.commands import design_of, own_overrides, start_sweep
-    from capsbench.studies.plan import plan, show
+    from capsbench.studies.commands import design_of, own_overrides, start_sweep, status_of
+    from capsbench.studies.plan import plan
     from capsbench.sweep_file import Sweep
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     design = design_of(arguments)
-    if arguments.dry_run and isinstance(design, Sweep):
-        print(show(plan(design, own_overrides(arguments.overrides))))
+    if arguments.dry_run:
+        print(status_of(design, arguments).text())
+        return 0
+    if arguments.export_wandb:
+        from capsbench.studies.wandb_export import wandb_sweep
+
+        print(wandb_sweep(design), end="")
         return 0
     status = start_sweep(arguments)
     if isinstance(design, Sweep) and not arguments.no_report:
@@ -214,11 +226,14 @@ def _sweep(arguments: argparse.Namespace) -> int:
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    from capsbench.studies.plan import failed, plan, show
+    from capsbench.studies.commands import design_of, status_of
+    from capsbench.studies.status import watch
 
-    runs = plan(_load(arguments), arguments.overrides)
-    print(show(runs))
-    return 1 if failed(runs) else 0
+    design = design_of(arguments)
+    status = watch(lambda: status_of(design, arguments)) if arguments.watch else status_of(design, arguments)
+    if not arguments.watch:
+        print(status.text())
+    return 1 if status.has_failures else 0
 
 
 def _report(arguments: argparse.Namespace) -> int:
@@ -328,13 +343,6 @@ def _completion(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _complete(arguments: argparse.Namespace) -> int:
-    from capsbench.completion import candidates
-
-    print("\n".join(candidates(arguments.line)))
-    return 0
-
-
 def _load(arguments: argparse.Namespace) -> "Sweep":
     from capsbench.compose import shipped
     from capsbench.sweep_file import load_sweep
@@ -356,3 +364,4 @@ def _write_report(sweep: "Sweep", runs: "Sequence[Planned]", out: Path | None, *
 
         published = publish(analysis, folder)
         print(f"W&B report: {published.report_url}\nW&B workspace: {published.workspace_url}")
+        print(f"Its live panels show the runs that are there: `capsbench sync {sweep.group}` uploads the others.")

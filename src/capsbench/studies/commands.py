@@ -4,7 +4,10 @@ import argparse
 from collections.abc import Sequence
 
 from capsbench.compose import shipped
+from capsbench.studies.plan import plan
 from capsbench.studies.search_file import Search, load_design
+from capsbench.studies.space import is_sweep
+from capsbench.studies.status import Status, ablation_status, search_status
 from capsbench.sweep_file import Sweep
 
 HYDRA_KEY = "hydra"
@@ -18,6 +21,15 @@ def design_of(arguments: argparse.Namespace) -> Sweep | Search:
         CapsbenchError: if there is no such file, or something in it is not valid.
     """
     return load_design(arguments.name, shipped("sweeps"), arguments.preset)
+
+
+def status_of(design: Sweep | Search, arguments: argparse.Namespace) -> Status:
+    """How far a sweep is."""
+    overrides = own_overrides(arguments.overrides)
+    if isinstance(design, Sweep):
+        return ablation_status(plan(design, overrides))
+    fixed = [text for text in overrides if not is_sweep(text)]
+    return search_status(design, fixed, arguments.study, arguments.storage)
 
 
 def own_overrides(overrides: Sequence[str]) -> list[str]:

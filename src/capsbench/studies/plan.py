@@ -93,24 +93,3 @@ def seconds_left(runs: Sequence[Planned]) -> float | None:
 def failed(runs: Sequence[Planned]) -> list[Planned]:
     """Runs that ended with an error."""
     return [run for run in runs if run.folder.state is State.failed]
-
-
-def show(runs: Sequence[Planned]) -> str:
-    """A line per run with its state, and a line that sums up."""
-    width = max(len(run.name) for run in runs)
-    lines, counts = [], dict.fromkeys(State, 0)
-    for run in runs:
-        state = run.folder.state
-        counts[state] += 1
-        detail = ""
-        if state is State.done:
-            metrics = run.folder.result()["metrics"]
-            detail = f"test error {1 - metrics['test/accuracy']:.2%}, {metrics['time/wall_seconds']:.0f} s"
-        elif state is State.failed:
-            detail = run.folder.failure()["error"]
-        lines.append(f"{run.name:<{width}}  {state:<8}{detail}".rstrip())
-    summed = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-    estimate = seconds_left(runs)
-    if estimate:
-        summed += f"; about {estimate / 60:.0f} min left" if estimate >= 90 else f"; about {estimate:.0f} s left"
-    return "\n".join([*lines, f"{len(runs)} runs: {summed}"])

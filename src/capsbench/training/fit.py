@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from capsbench.config import Config
@@ -26,6 +27,7 @@ from capsbench.training.callbacks.pruning import linked_pruning
 from capsbench.training.compilation import compiled_or_eager, decide, eager_seconds
 from capsbench.training.hardware import Machine
 from capsbench.training.metrics_csv import MetricsCsv
+from capsbench.training.ranks import rank
 from capsbench.training.task import ClassificationTask
 from capsbench.training.tracking import Tracker
 from capsbench.training.weights import read_head
@@ -43,6 +45,11 @@ def train_batches(cfg: Config, splits: Splits, device: torch.device) -> TrainBat
         raise CapsbenchError(
             f"trainer.batch_size={cfg.trainer.batch_size} is more than the {len(splits.train_labels)} training images"
         )
+    if cfg.trainer.batch_size % cfg.trainer.devices:
+        raise CapsbenchError(
+            f"trainer.batch_size={cfg.trainer.batch_size} is the batch of all devices together and must be a multiple "
+            f"of trainer.devices={cfg.trainer.devices}"
+        )
     return TrainBatches(
         splits.train_images,
         splits.train_labels,
@@ -53,6 +60,8 @@ def train_batches(cfg: Config, splits: Splits, device: torch.device) -> TrainBat
         device=device,
         limit=cfg.trainer.limit_batches,
         repeat=cfg.trainer.overfit_batches,
+        rank=rank(),
+        world=cfg.trainer.devices,
         augment=augmentation(cfg.data),
     )
 
@@ -84,12 +93,15 @@ def fit(
         pad=cfg.data.pad,
         device=machine.device,
         limit=cfg.trainer.limit_batches,
+        rank=rank(),
+        world=cfg.trainer.devices,
     )
     checkpoint = folder / "last.ckpt"
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         before = read_head(checkpoint) if checkpoint.exists() else None
-        metrics.drop_after(before.step if before else 0)
+        if rank() == 0:
+            metrics.drop_after(before.step if before else 0)
         if before is None:
             choose_step(cfg, task, batches, machine)
         elif before.step < task.planned_steps:
@@ -129,6 +141,10 @@ def make_trainer(
     return pl.Trainer(
         accelerator=machine.accelerator,
         devices=cfg.trainer.devices,
+        # Buffers are the same on all ranks by construction; sent anew in every step they would need equally many
+        # validation batches on all of them.
+        strategy=DDPStrategy(broadcast_buffers=False) if cfg.trainer.devices > 1 else "auto",
+        sync_batchnorm=cfg.trainer.devices > 1 and machine.accelerator == "cuda",
         precision=machine.precision,  # type: ignore[arg-type]
         max_steps=task.planned_steps,
         max_epochs=-1,

@@ -10,6 +10,7 @@ import torch
 from capsbench.config import Config
 from capsbench.config_models import Cnn
 from capsbench.errors import CapsbenchError
+from capsbench.training.ranks import rank
 
 BF16_CPU_FLAGS = {"avx512_bf16", "amx_bf16"}
 PRECISIONS = ("auto", "32-true", "bf16-mixed")
@@ -25,8 +26,8 @@ class Machine:
 
     @property
     def device(self) -> torch.device:
-        """The device of a single-process run."""
-        return torch.device(self.accelerator)
+        """The device of this process."""
+        return torch.device(self.accelerator, rank()) if self.accelerator == "cuda" else torch.device(self.accelerator)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Context in which evaluation computes as training did."""

@@ -106,9 +106,18 @@ class ClassificationTask(pl.LightningModule):
             self.first_bad_step = torch.where(bad, step, self.first_bad_step)
         return loss
 
+    def over_ranks(self, value: Tensor, how: str) -> Tensor:
+        """The sum or the largest of a value over the run's processes; the value itself where there is one process."""
+        strategy = self.trainer.strategy
+        if self.trainer.world_size == 1:
+            return value
+        reduced = strategy.reduce(value.clone(), reduce_op=how)
+        assert isinstance(reduced, Tensor)
+        return reduced
+
     def take_train_means(self) -> dict[str, float]:
         """Means of losses and accuracy since the last call; waits for the device."""
-        sums = {name: float(value) for name, value in self.train_sums.items()}
+        sums = {name: float(self.over_ranks(value, "sum")) for name, value in self.train_sums.items()}
         self.train_sums = {}
         batches = sums.pop("batches", 0.0)
         return {f"train/{name}": value / batches for name, value in sums.items()} if batches else {}

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from capsbench.config import Config
+from capsbench.data.batches import TrainBatches
 from capsbench.data.splits import Splits, load_splits
 from capsbench.data.standardize import standardize_inputs
 from capsbench.errors import CapsbenchError
@@ -29,6 +30,7 @@ from capsbench.training.fit import fit, train_batches
 from capsbench.training.hardware import Machine, pick_accelerator, pick_memory_format, pick_precision
 from capsbench.training.identity import evaluation_digest, is_done, plain
 from capsbench.training.provenance import provenance
+from capsbench.training.ranks import rank
 from capsbench.training.results import measure, write_result
 from capsbench.training.runs import PRUNED_FILE, Claim, RunFolder, run_folder, run_record
 from capsbench.training.task import ClassificationTask
@@ -51,6 +53,8 @@ def run(cfg: Config) -> dict[str, Any]:
         CapsbenchError: for a user's mistake, a run that is in use elsewhere, or a loss that is not a number.
     """
     folder = run_folder(cfg)
+    if rank() > 0:
+        return train_along(cfg, folder)
     if is_done(folder, cfg):
         log.info("%s is done already", folder.path)
         return folder.result()
@@ -92,14 +96,8 @@ def run(cfg: Config) -> dict[str, Any]:
 
 def _run(cfg: Config, folder: RunFolder, record: dict[str, Any], origin: dict[str, Any]) -> dict[str, Any]:
     started = time.perf_counter()
-    machine = _prepare(cfg)
-    reset_peak_memory(machine.device)
-    splits = load_splits(cfg.data)
-    model = build_run_model(cfg, splits)
-    model.to(memory_format=pick_memory_format(cfg.model, machine.accelerator))  # type: ignore[call-overload]
-    batches = train_batches(cfg, splits, machine.device)
-    planned = cfg.trainer.steps or len(batches) * cfg.trainer.epochs
-    task = ClassificationTask(cfg, model, len(splits.classes), planned)
+    machine, splits, task, batches = _prepared(cfg)
+    planned, model = task.planned_steps, task.model
     checkpoint = folder.path / "last.ckpt"
     resumed = checkpoint.exists()
     tracker = start_tracking(folder.path, cfg, record, plain(cfg), resumed)
@@ -122,6 +120,26 @@ def _run(cfg: Config, folder: RunFolder, record: dict[str, Any], origin: dict[st
     return result
 
 
+def train_along(cfg: Config, folder: RunFolder) -> dict[str, Any]:
+    """What all ranks but the first do: nothing but their share of the training. Returns nothing of interest."""
+    machine, splits, task, batches = _prepared(cfg)
+    with contextlib.suppress(Pruned):
+        fit(cfg, folder.path, machine, task, batches, splits, None)
+    return {}
+
+
+def _prepared(cfg: Config) -> tuple[Machine, Splits, ClassificationTask, TrainBatches]:
+    machine = _prepare(cfg)
+    reset_peak_memory(machine.device)
+    splits = load_splits(cfg.data)
+    model = build_run_model(cfg, splits)
+    model.to(memory_format=pick_memory_format(cfg.model, machine.accelerator))  # type: ignore[call-overload]
+    batches = train_batches(cfg, splits, machine.device)
+    planned = cfg.trainer.steps or len(batches) * cfg.trainer.epochs
+    task = ClassificationTask(cfg, model, len(splits.classes), planned)
+    return machine, splits, task, batches
+
+
 def log_reconstructions(tracker: Tracker, pictures: dict[str, NDArray[Any]], step: int) -> None:
     """Show the test images above their reconstructions in W&B."""
     if "reconstructions" in pictures:
@@ -138,6 +156,8 @@ def _prepare(cfg: Config) -> Machine:
         logging.getLogger(name).setLevel(logging.WARNING)
     # Lightning's own use of a PyTorch name that is to go; nothing a user of this package can mend.
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated", module="pytorch_lightning")
+    # The metrics that are logged have come from all ranks already.
+    warnings.filterwarnings("ignore", message=".*sync_dist=True.*", module="pytorch_lightning")
     if cfg.trainer.threads is not None:
         torch.set_num_threads(cfg.trainer.threads)
     pl.seed_everything(cfg.seed, verbose=False)

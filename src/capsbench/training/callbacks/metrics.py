@@ -21,7 +21,7 @@ def stop_if_not_finite(task: ClassificationTask) -> None:
     Raises:
         NonFiniteLoss: naming the first such step.
     """
-    step = int(task.first_bad_step)
+    step = int(task.over_ranks(task.first_bad_step, "max"))
     if step >= 0:
         raise NonFiniteLoss(
             f"the loss was not finite at step {step}; last.ckpt is from before it. "

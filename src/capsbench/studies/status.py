@@ -1,0 +1,184 @@
+"""`capsbench status`: what of a sweep is done, running, pruned, failed and left, once or live."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from capsbench.compose import compose
+from capsbench.errors import CapsbenchError
+from capsbench.storage import JOURNAL, checked_url, open_storage
+from capsbench.studies import queue
+from capsbench.studies.plan import Planned, seconds_left
+from capsbench.studies.search_file import Search
+from capsbench.studies.summary import best_trials
+from capsbench.training.runs import RunFolder, State
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.trial import FrozenTrial
+    from rich.console import RenderableType
+
+WATCH_SECONDS = 1.0
+SHOWN = 40
+COLOURS = {
+    "done": "green",
+    "running": "cyan",
+    "failed": "red",
+    "pruned": "yellow",
+    "stale": "magenta",
+    "lost": "magenta",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run or trial on the table."""
+
+    name: str
+    state: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Status:
+    """A sweep at one moment: its rows, and the lines below them."""
+
+    rows: list[Row]
+    lines: list[str]
+
+    @property
+    def has_failures(self) -> bool:
+        """Whether a run failed."""
+        return any(row.state == "failed" for row in self.rows)
+
+    def text(self) -> str:
+        """A line per run, and what sums them up."""
+        width = max((len(row.name) for row in self.rows), default=0)
+        rows = [f"{row.name:<{width}}  {row.state:<8}{row.detail}".rstrip() for row in self.rows]
+        return "\n".join([*rows, *self.lines])
+
+
+def ablation_status(runs: Sequence[Planned]) -> Status:
+    """Every planned run with its state, read from disk."""
+    rows = [Row(run.name, run.folder.state, _detail(run.folder)) for run in runs]
+    return Status(rows, [_summed(rows, len(runs), "runs", seconds_left(runs))])
+
+
+def search_status(design: Search, overrides: Sequence[str], study_name: str | None, storage: str | None) -> Status:
+    """Every trial so far with its state, and the best of them."""
+    group = study_name or design.group
+    cfg = compose([*design.base, f"run.group={group}", *overrides])
+    journal = Path(cfg.run.root) / group / "study.journal"
+    if storage is None and not journal.exists():
+        return Status([], [f"{design.trials} trials: none started"])
+    import optuna
+
+    opened = open_storage(checked_url(storage or f"{JOURNAL}{journal}"))
+    try:
+        study = optuna.load_study(study_name=group, storage=opened)
+    except KeyError:
+        raise CapsbenchError(f"there is no study {group} in {storage or journal}") from None
+    return study_status(study, list(design.objectives), design.trials)
+
+
+def study_status(study: "Study", objectives: list[str], total: int) -> Status:
+    """The trials of a study."""
+    trials = [trial for trial in study.get_trials(deepcopy=False) if queue.SURPLUS not in trial.user_attrs]
+    rows = [_trial_row(trial, objectives) for trial in trials if queue.INTERRUPTED not in trial.user_attrs]
+    times = [
+        (trial.datetime_complete - trial.datetime_start).total_seconds()
+        for trial in trials
+        if trial.state.name in ("COMPLETE", "PRUNED") and trial.datetime_complete and trial.datetime_start
+    ]
+    left = max(0, total - queue.counted(study))
+    lines = [_summed(rows, total, "trials", fmean(times) * left if times else None)]
+    for trial in best_trials(study)[:3]:
+        found = ", ".join(f"{name} {value:.5g}" for name, value in zip(objectives, trial.values, strict=True))
+        drawn = ", ".join(f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"
+                          for name, value in trial.params.items())  # fmt: skip
+        lines.append(f"best so far: trial {trial.number}: {found} ({drawn})")
+    return Status(rows, lines)
+
+
+def watch(look: Callable[[], Status]) -> Status:
+    """Show a live table until nothing is running or waiting, or Ctrl-C."""
+    from rich.live import Live
+
+    status = look()
+    with Live(table(status), refresh_per_second=4) as live:
+        while any(row.state in ("running", "waiting", "todo", "stale") for row in status.rows):
+            try:
+                time.sleep(WATCH_SECONDS)
+            except KeyboardInterrupt:
+                break
+            status = look()
+            live.update(table(status))
+    return status
+
+
+def table(status: Status) -> "RenderableType":
+    """The same as a coloured table; of many rows those that are running or failed, and the latest."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = status.rows
+    if len(shown) > SHOWN:
+        telling = [row for row in shown if row.state in ("running", "failed", "stale", "lost")]
+        shown = telling[-SHOWN:] or [row for row in shown if row.state not in ("todo", "waiting")][-SHOWN:]
+    grid = Table(box=None, pad_edge=False)
+    for heading in ("run", "state", ""):
+        grid.add_column(heading, no_wrap=heading != "")
+    for row in shown:
+        grid.add_row(row.name, Text(row.state, style=COLOURS.get(row.state, "")), row.detail)
+    return Group(grid, *(Text(line) for line in status.lines))
+
+
+def _trial_row(trial: "FrozenTrial", objectives: list[str]) -> Row:
+    name, state = f"trial {trial.number}", trial.state.name
+    folders = [RunFolder(Path(folder)) for folder in trial.user_attrs.get(queue.FOLDERS, [])]
+    if state == "COMPLETE":
+        found = ", ".join(f"{name} {value:.5g}" for name, value in zip(objectives, trial.values, strict=True))
+        return Row(name, "done", found)
+    if state == "PRUNED":
+        return Row(name, "pruned", "" if trial.last_step is None else f"after epoch {trial.last_step + 1}")
+    if state == "FAIL":
+        error = trial.user_attrs.get(queue.ERROR)
+        return Row(name, "failed", error) if error else Row(name, "lost", "queued again")
+    if state == "RUNNING" and not queue.is_gone(trial.user_attrs.get(queue.WORKER, {})):
+        return Row(
+            name, "running", next((_progress(folder) for folder in folders if folder.state is State.running), "")
+        )
+    return Row(name, "waiting" if state == "WAITING" else "stale")
+
+
+def _detail(folder: RunFolder) -> str:
+    state = folder.state
+    if state is State.done:
+        metrics = folder.result()["metrics"]
+        return f"test error {1 - metrics['test/accuracy']:.2%}, {metrics['time/wall_seconds']:.0f} s"
+    if state is State.failed:
+        return str(folder.failure()["error"])
+    return _progress(folder) if state in (State.running, State.stale) else ""
+
+
+def _progress(folder: RunFolder) -> str:
+    values = folder.progress()
+    if not values:
+        return "starting"
+    accuracy = values.get("val/accuracy")
+    seen = "" if accuracy is None else f", validation accuracy {accuracy:.2%}"
+    return f"epoch {values['epoch'] + 1}, step {values['step']} of {values['steps']}{seen}"
+
+
+def _summed(rows: Sequence[Row], total: int, noun: str, seconds: float | None) -> str:
+    counts: dict[str, int] = {}
+    for row in rows:
+        counts[row.state] = counts.get(row.state, 0) + 1
+    summed = f"{total} {noun}: " + (", ".join(f"{count} {state}" for state, count in counts.items()) or "none started")
+    if seconds:
+        summed += f"; about {seconds / 60:.0f} min left" if seconds >= 90 else f"; about {seconds:.0f} s left"
+    return summed + ("" if seconds is None or not seconds else " with one worker")
