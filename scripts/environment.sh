@@ -33,6 +33,6 @@ install() {
     "$(find_python)" -m venv "$venv"
   fi
   echo "installing into $venv (a few minutes the first time)" >&2
-  "$python" -m pip install --quiet --disable-pip-version-check --constraint "$checkout/constraints.txt" --editable "$checkout${extras:+[$extras]}"
+  "$python" -m pip install --disable-pip-version-check --constraint "$checkout/constraints.txt" --editable "$checkout${extras:+[$extras]}"
   echo "$wanted" >"$stamp"
 }

@@ -59,7 +59,7 @@ class ClassLoss(StrEnum):
     """The classification part of the loss.
 
     `auto` is what suits the scores: cross-entropy for logits, margin for capsule lengths and other activations, and the
-    paper's own loss for routing algorithms that do not learn from the margin loss (spread for em, nll for self_routing).
+    paper's own loss for routing algorithms that do not learn from the margin loss (em: spread, self_routing: nll).
     """
 
     auto = "auto"

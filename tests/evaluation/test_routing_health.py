@@ -100,7 +100,7 @@ def test_the_map_of_a_grid_holds_the_coupling_with_the_true_class(config, cpu, s
     )
     first, last = routing_health.evaluate(model, truths, config, cpu).figures["routing"]["coupling_map"]
     assert np.array(first) == pytest.approx(np.ones((2, 1, 2)), abs=1e-4)
-    # Capsules 0 and 1 go to class 0, true of 12 in 40 images; 2 and 3 to the class that the pixel says, true of the others.
+    # Capsules 0 and 1 go to class 0, true of 12 in 40 images; 2 and 3 to the one the pixel says, true of the others.
     assert np.array(last) == pytest.approx(np.array([[[0.9, 0.9]], [[2.1, 2.1]]]))
 
 

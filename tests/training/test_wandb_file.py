@@ -39,7 +39,7 @@ def test_every_cut_of_a_file_gives_a_beginning_of_its_rows(tmp_path):
     content = whole.read_bytes()
     cut = tmp_path / "run-b.wandb"
     seen = set()
-    for length in range(0, len(content) + 1):
+    for length in range(len(content) + 1):
         cut.write_bytes(content[:length])
         steps = [row["_step"] for row in read_run(cut).history]
         assert steps == list(range(len(steps)))
