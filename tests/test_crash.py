@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import killed_runs
 from capsbench.training.runs import RunFolder, State, run_folder
@@ -22,7 +23,12 @@ def killed(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("killed")
     script = Path(killed_runs.__file__)
     here = os.pathsep.join([str(script.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = {**os.environ, "PYTHONPATH": here, "OMP_NUM_THREADS": "2", "PYTHONWARNINGS": "ignore"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": here,
+        "OMP_NUM_THREADS": str(torch.get_num_threads()),
+        "PYTHONWARNINGS": "ignore",
+    }
     done = subprocess.run(
         [sys.executable, str(script), str(root)], capture_output=True, text=True, check=False, env=environment
     )

@@ -308,13 +308,13 @@ def _data(arguments: argparse.Namespace) -> int:
 def _bench(arguments: argparse.Namespace) -> int:
     import json
 
-    from capsbench.bench.bench import bench, keep, table
+    from capsbench.bench.bench import bench, expand, keep, table
 
     names = arguments.compare or ["compiled", "eager"]
     if arguments.against:
         names = [*names, arguments.against]
     result = bench(
-        names,
+        expand(names),
         arguments.overrides,
         batch=arguments.batch,
         rounds=arguments.rounds,
@@ -323,7 +323,7 @@ def _bench(arguments: argparse.Namespace) -> int:
     )
     print(json.dumps(result, indent=1) if arguments.json else table(result))
     if arguments.out is not None:
-        print(f"kept in {keep(result, arguments.out)}")
+        print(f"kept in {keep(result, arguments.out)}", file=sys.stderr)
     return 0
 
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from capsbench.bench.arms import build_arm, example
-from capsbench.bench.bench import bench, keep, table
+from capsbench.bench.bench import bench, expand, keep, table
 from capsbench.bench.naive import NaiveCapsNet
 from capsbench.compose import compose
-from capsbench.config_models import CapsNet, PrimaryScale
+from capsbench.config_models import CapsNet, PrimaryScale, RoutingAlgorithm
 from capsbench.errors import CapsbenchError
 from capsbench.models.build import build_model
 from capsbench.training.hardware import Machine
@@ -57,6 +57,13 @@ def test_an_unknown_arm_names_the_valid_ones():
 def test_a_cnn_has_no_naive_capsules():
     with pytest.raises(CapsbenchError, match="needs a CapsNet"):
         build_arm("naive", ["model=cnn_small"], 4, Machine("cpu", "32-true"))
+
+
+def test_routing_stands_for_every_algorithm_once():
+    names = expand(["eager", "routing", "eager"])
+    assert names[0] == "eager"
+    assert len(names) == 1 + len(RoutingAlgorithm)
+    assert "model.routing.algorithm=em" in names
 
 
 @pytest.mark.slow

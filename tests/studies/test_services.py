@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -18,18 +19,17 @@ def free_port():
 
 
 @pytest.fixture
-def postgres(tmp_path):
+def postgres():
     """Address of a database on a server of its own, which ends with the test."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not found:
         pytest.skip("no PostgreSQL server in /usr/lib/postgresql; scripts/install_test_services.sh installs it")
-    programs, port, data = found[-1].parent, free_port(), tmp_path / "server"
+    programs, port = found[-1].parent, free_port()
+    # Not below tmp_path, whose parents no other user may enter.
+    data = Path(tempfile.mkdtemp(prefix="capsbench-postgres-"))
     # The server refuses to run as root.
     user = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
     if user:
-        for folder in (tmp_path, *list(tmp_path.parents)[:2]):
-            folder.chmod(0o755)
-        data.mkdir()
         shutil.chown(data, "postgres")
 
     def call(program, *arguments):
@@ -43,6 +43,7 @@ def postgres(tmp_path):
         yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/studies"
     finally:
         call("pg_ctl", "-D", data / "db", "-m", "immediate", "stop")
+        shutil.rmtree(data)
 
 
 @pytest.mark.slow

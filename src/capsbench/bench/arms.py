@@ -59,7 +59,9 @@ def build_arm(name: str, overrides: Sequence[str], batch: int, machine: Machine)
         CapsbenchError: if the name means nothing.
     """
     if name not in KINDS and "=" not in name:
-        raise CapsbenchError(f"unknown arm {name!r}; valid: {', '.join(KINDS)}, or overrides such as model=cnn_small")
+        raise CapsbenchError(
+            f"unknown arm {name!r}; valid: {', '.join(KINDS)}, routing, or overrides such as model=cnn_small"
+        )
     extra = name.split(",") if "=" in name else []
     cfg = compose([*overrides, *extra])
     torch.manual_seed(0)

@@ -12,9 +12,17 @@ from capsbench.bench.arms import Arm, build_arm
 from capsbench.bench.measure import Timing, measure
 from capsbench.bench.memory import peak_memory
 from capsbench.compose import compose
+from capsbench.config_models import RoutingAlgorithm
 from capsbench.files import write_atomic
 from capsbench.training.hardware import Machine, pick_accelerator, pick_precision
 from capsbench.training.provenance import now, provenance
+
+
+def expand(names: Sequence[str]) -> list[str]:
+    """Arm names with `routing` written out as one arm for every routing algorithm, each once and in order."""
+    every = [f"model.routing.algorithm={algorithm}" for algorithm in RoutingAlgorithm]
+    written = [arm for name in names for arm in (every if name == "routing" else [name])]
+    return list(dict.fromkeys(written))
 
 
 def bench(
@@ -23,7 +31,7 @@ def bench(
     """Time arms side by side in one process.
 
     Args:
-        names: arms, the first of which the others are compared with.
+        names: arms as `build_arm` knows them; the others are compared with the first.
         overrides: configuration shared by all arms.
         batch: images per step.
         rounds: how often every arm gets its turn.

@@ -108,10 +108,9 @@ class ClassificationTask(pl.LightningModule):
 
     def over_ranks(self, value: Tensor, how: str) -> Tensor:
         """The sum or the largest of a value over the run's processes; the value itself where there is one process."""
-        strategy = self.trainer.strategy
-        if self.trainer.world_size == 1:
+        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
             return value
-        reduced = strategy.reduce(value.clone(), reduce_op=how)
+        reduced = self.trainer.strategy.reduce(value.clone(), reduce_op=how)
         assert isinstance(reduced, Tensor)
         return reduced
 
