@@ -57,7 +57,7 @@ def test_what_cannot_change_the_training_is_not_part_of_the_identity(override, d
         "loss=paper",
         "loss.reconstruction_weight=0.1",
         "optimizer.lr=0.01",
-        "optimizer.decay_steps=2000",
+        "optimizer.decay_steps=1000",
         "trainer.epochs=11",
         "trainer.batch_size=64",
         "trainer.precision=32-true",

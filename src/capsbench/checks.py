@@ -81,6 +81,7 @@ ABOVE_ZERO = (
     "trainer.checkpoint_minutes",
 )
 SHARES = (
+    "optimizer.cooldown",
     "optimizer.beta1",
     "optimizer.beta2",
     "model.dropout",

@@ -166,6 +166,9 @@ class Optimizer:
         None,
         "steps per factor (released code: 2000); null: planned steps / 150, so that a short run ends as the full one",
     )
+    cooldown: float = key(
+        0.0, "share of the planned steps at the end over which the rate also falls in a straight line to the floor"
+    )
     floor: float = key(1e-6, "the learning rate never falls below this")
     clip_norm: float | None = key(None, "clip the gradient's global norm to this; null: no clipping")
 

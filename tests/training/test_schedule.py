@@ -45,6 +45,20 @@ def test_scaled_schedule_of_the_released_length_is_the_released_schedule():
     assert rates(Optimizer(), 300_000, steps) == pytest.approx(rates(Optimizer(decay_steps=2000), 300_000, steps))
 
 
+def test_cooldown_falls_in_a_straight_line_to_the_floor():
+    cfg = Optimizer(decay_steps=2000, cooldown=0.25)
+    released = rates(Optimizer(decay_steps=2000), 400, [0, 300, 350, 399])
+    found = rates(cfg, 400, [0, 300, 350, 399, 400])
+    assert found[:2] == released[:2]
+    assert found[2] == pytest.approx(released[2] * 0.5)
+    assert found[3] == pytest.approx(released[3] * 0.01)
+    assert found[4] == pytest.approx(1e-6)
+
+
+def test_no_cooldown_unless_asked_for():
+    assert rates(Optimizer(decay_steps=2000), 10, [10]) == rates(Optimizer(decay_steps=2000, cooldown=0.0), 10, [10])
+
+
 def test_constant():
     assert rates(Optimizer(schedule=Schedule.constant), 10, [0, 5, 10**6]) == [1e-3] * 3
 
