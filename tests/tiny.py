@@ -29,6 +29,7 @@ RUN = (
     "trainer.compile=false",
     "trainer.progress=false",
     "trainer.log_every=2",
+    "optimizer=adam_scaled",
     "evaluation=minimal",
     "logger=csv",
 )
