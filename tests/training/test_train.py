@@ -329,13 +329,13 @@ def test_a_batch_larger_than_the_data_is_refused(root):
         run(tiny_config(root, "trainer.batch_size=64"))
 
 
-def test_the_log_says_what_went_on(trained, root, monkeypatch):
+def test_the_log_says_what_went_on(trained, root, monkeypatch, caplog):
     cfg = tiny_config(root)
     with monkeypatch.context() as broken:
         stop_at(broken, 7, RuntimeError("stop"))
         with pytest.raises(RuntimeError, match="stop"):
             run(cfg)
-    monkeypatch.setattr(logging.getLogger("capsbench"), "level", logging.INFO)
+    caplog.set_level(logging.INFO, logger="capsbench")
     run(cfg)
     assert "going on from step 5 of 10" in (run_folder(cfg).path / "train.log").read_text()
 
