@@ -142,7 +142,7 @@ def _convolutions(cfg: Config, batch: int, machine: Machine) -> Arm:
     network = nn.Sequential(stem, nn.ReLU(), primary).to(machine.device)
     images, _ = example(batch, machine.device)
     compiled = torch.compile(lambda x: functional.relu(network(x)).float().square().mean())
-    cost = macs_of(network, machine.device)
+    cost = macs(network, (CHANNELS, SIZE, SIZE), machine.device)
 
     def step() -> None:
         with machine.autocast():
@@ -158,15 +158,6 @@ def _convolutions(cfg: Config, batch: int, machine: Machine) -> Arm:
         return timed(step, machine.device, steps)
 
     return Arm("convolutions", turn, evaluate, parameters(network), cost)
-
-
-def macs_of(network: nn.Module, device: torch.device) -> int:
-    """Multiply-accumulates of one image's forward pass."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        network(torch.zeros(1, CHANNELS, SIZE, SIZE, device=device))
-    return int(counter.get_total_flops()) // 2
 
 
 def timed(call: Callable[[], None], device: torch.device, times: int) -> list[float]:

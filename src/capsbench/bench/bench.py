@@ -14,7 +14,7 @@ from capsbench.bench.memory import peak_memory
 from capsbench.compose import compose
 from capsbench.config_models import RoutingAlgorithm
 from capsbench.files import write_atomic
-from capsbench.training.hardware import Machine, pick_accelerator, pick_precision
+from capsbench.training.hardware import pick_machine
 from capsbench.training.provenance import now, provenance
 
 
@@ -44,8 +44,7 @@ def bench(
     cfg = compose(overrides)
     if cfg.trainer.threads is not None:
         torch.set_num_threads(cfg.trainer.threads)
-    accelerator = pick_accelerator(cfg)
-    machine = Machine(accelerator, pick_precision(cfg, accelerator))
+    machine = pick_machine(cfg)
     arms: list[Arm] = [build_arm(name, overrides, batch, machine) for name in names]
     timings = measure(arms, batch, machine.device, rounds=rounds, steps=steps)
     rows = [timing.values() for timing in timings]
@@ -55,7 +54,7 @@ def bench(
     return {
         "batch": batch,
         "precision": machine.precision,
-        "device": accelerator,
+        "device": machine.accelerator,
         "threads": torch.get_num_threads(),
         "rounds": rounds,
         "steps": steps,

@@ -27,11 +27,10 @@ def _measure(sender: Connection, name: str, overrides: list[str], batch: int) ->
     from capsbench.bench.arms import build_arm
     from capsbench.compose import compose
     from capsbench.evaluation.cost import peak_memory_mb, reset_peak_memory
-    from capsbench.training.hardware import Machine, pick_accelerator, pick_precision
+    from capsbench.training.hardware import pick_machine
 
     cfg = compose(overrides)
-    accelerator = pick_accelerator(cfg)
-    machine = Machine(accelerator, pick_precision(cfg, accelerator))
+    machine = pick_machine(cfg)
     # Compilers and libraries are loaded, and have had their own peak, before the measurement starts.
     arm = build_arm(name, overrides, batch, machine)
     del arm

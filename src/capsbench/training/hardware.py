@@ -45,6 +45,12 @@ def pick_memory_format(model: object, accelerator: str) -> torch.memory_format:
     return torch.channels_last if accelerator == "cuda" or isinstance(model, Cnn) else torch.contiguous_format
 
 
+def pick_machine(cfg: Config) -> Machine:
+    """The accelerator and precision that a configuration comes to here."""
+    accelerator = pick_accelerator(cfg)
+    return Machine(accelerator, pick_precision(cfg, accelerator))
+
+
 def pick_accelerator(cfg: Config) -> str:
     """`cpu` or `cuda`, as asked for or as found.
 

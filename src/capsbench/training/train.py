@@ -27,7 +27,7 @@ from capsbench.files import write_atomic
 from capsbench.models.build import build_model
 from capsbench.training.callbacks.pruning import Pruned
 from capsbench.training.fit import fit, train_batches
-from capsbench.training.hardware import Machine, pick_accelerator, pick_memory_format, pick_precision
+from capsbench.training.hardware import Machine, pick_machine, pick_memory_format
 from capsbench.training.identity import evaluation_digest, is_done, plain
 from capsbench.training.provenance import provenance
 from capsbench.training.ranks import rank
@@ -161,8 +161,7 @@ def _prepare(cfg: Config) -> Machine:
     if cfg.trainer.threads is not None:
         torch.set_num_threads(cfg.trainer.threads)
     pl.seed_everything(cfg.seed, verbose=False)
-    accelerator = pick_accelerator(cfg)
-    return Machine(accelerator, pick_precision(cfg, accelerator))
+    return pick_machine(cfg)
 
 
 def build_run_model(cfg: Config, splits: Splits) -> nn.Module:
