@@ -26,6 +26,7 @@ checkpoint: selected
 presets:
   small: [data=mnist_small]
   tiny: {base: [data.train_images=500], seeds: [7]}
+  part: {only: [r3, r1]}
 """
 
 
@@ -61,6 +62,17 @@ def test_presets_add_to_the_base_and_keep_their_runs_apart(sweeps):
     assert (small.seeds, small.group) == ((0, 1), "good-small")
     tiny = load_sweep("good", sweeps, preset="tiny")
     assert (tiny.seeds, tiny.base) == ((7,), ("trainer.epochs=3", "data.train_images=500"))
+
+
+def test_a_preset_may_leave_arms_and_their_comparisons_out(sweeps):
+    part = load_sweep("good", sweeps, preset="part")
+    assert list(part.arms) == ["r1", "r3"]
+    assert part.comparisons == (("r3", "r1"),)
+    assert part.arms["r3"].published is not None
+    message = refusal(sweeps, GOOD.replace("only: [r3, r1]", "only: [r3, r2]"), preset="part")
+    assert "presets.part.only is 'r2'" in message
+    assert "valid: r1, r3, plain" in message
+    assert "presets.part.only is empty" in refusal(sweeps, GOOD.replace("only: [r3, r1]", "only: []"), preset="part")
 
 
 def test_a_path_is_as_good_as_a_name(sweeps, tmp_path_factory):
@@ -110,7 +122,9 @@ def test_mistakes_are_named(tmp_path, old, new, words):
 
 
 def test_unknown_preset_names_the_presets(tmp_path):
-    assert "no preset 'smal' (did you mean small?); its presets: small, tiny" in refusal(tmp_path, GOOD, preset="smal")
+    assert "no preset 'smal' (did you mean small?); its presets: small, tiny, part" in refusal(
+        tmp_path, GOOD, preset="smal"
+    )
 
 
 def test_files_that_are_no_mapping(tmp_path):

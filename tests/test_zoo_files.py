@@ -34,6 +34,24 @@ def test_arms_are_different_runs(name, preset):
     assert len(sweep.seeds) == (5 if preset is None else 2)
 
 
+@pytest.mark.parametrize("preset", [None, "cpu", "small"])
+def test_every_arm_of_fidelity_differs_from_the_released_code_and_from_the_others(preset):
+    sweep = load_sweep("fidelity", shipped("sweeps"), preset)
+    configs = compose_many([sweep.overrides(arm) for arm in sweep.arms])
+    assert len({run_hash(cfg) for cfg in configs}) == len(sweep.arms)
+    assert sweep.comparisons == tuple(("official", arm) for arm in sweep.arms if arm != "official")
+
+
+@pytest.mark.parametrize("preset", ["cpu", "cpu_long"])
+def test_table1_on_a_cpu_is_the_full_size_network(preset):
+    sweep = load_sweep("table1", shipped("sweeps"), preset)
+    capsnets = [arm for arm in sweep.arms if arm.startswith("capsnet")]
+    for cfg in compose_many([sweep.overrides(arm) for arm in capsnets]):
+        assert (cfg.model.stem_channels, cfg.model.primary_types, cfg.model.class_dim) == (256, 32, 16)
+        assert (cfg.trainer.steps, cfg.optimizer.cooldown) == (None, 0.3)
+    assert all(sweep.arms[arm].published for arm in capsnets)
+
+
 def test_the_routing_sweep_has_every_algorithm_once_with_a_loss_it_learns_from():
     sweep = load_sweep("routing", shipped("sweeps"))
     configs = compose_many([sweep.overrides(arm) for arm in sweep.arms])

@@ -8,6 +8,7 @@ report that compares them read the same object.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from capsbench.errors import CapsbenchError
 from capsbench.sweep_yaml import (
@@ -43,7 +44,7 @@ SWEEP_KEYS = (
 )
 ARM_KEYS = ("label", "overrides", "published")
 PUBLISHED_KEYS = ("value", "sd", "unit", "source", "how")
-PRESET_KEYS = ("base", "seeds", "arms")
+PRESET_KEYS = ("base", "seeds", "arms", "only")
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,8 @@ def load_sweep(name: str | Path, sweeps_dir: Path, preset: str | None = None) ->
         name: the name of a file in `sweeps_dir` without `.yaml`, or the path of any sweep file.
         sweeps_dir: folder of the sweeps known by name.
         preset: name of one of the file's presets; its overrides are appended to `base` and to the arms it names, its
-            seeds replace the file's. An arm that it changes has no published number any more.
+            seeds replace the file's, and `only` leaves the other arms and their comparisons out. An arm that it changes
+            has no published number any more.
 
     Raises:
         CapsbenchError: where there is no such file, or a key, arm, comparison, metric or preset in it is not valid.
@@ -130,11 +132,14 @@ def load_sweep(name: str | Path, sweeps_dir: Path, preset: str | None = None) ->
     check_keys(values, SWEEP_KEYS, path, "")
     arms = _arms(values.get("arms"), path)
     base = texts(values.get("base"), path, "base")
-    seeds = values.get("seeds")
+    seeds, changed = values.get("seeds"), dict[str, Any]()
     if preset is not None:
         changed = preset_values(values.get("presets"), preset, path, PRESET_KEYS)
         base, seeds = (*base, *changed["base"]), changed.get("seeds", seeds)
         arms |= _changed_arms(arms, changed.get("arms", {}), path, f"presets.{preset}.arms")
+    comparisons = _comparisons(values.get("comparisons"), arms, path)
+    if changed.get("only") is not None:
+        arms = _only(arms, changed["only"], path, f"presets.{preset}.only")
     metric = choice(values.get("metric", "test/errors"), METRICS, path, "metric")
     checkpoint = choice(values.get("checkpoint", "last"), CHECKPOINTS, path, "checkpoint")
     if metric.startswith("affine/") and checkpoint != "last":
@@ -146,7 +151,7 @@ def load_sweep(name: str | Path, sweeps_dir: Path, preset: str | None = None) ->
         seeds=checked_seeds(seeds, path),
         base=base,
         arms=arms,
-        comparisons=_comparisons(values.get("comparisons"), arms, path),
+        comparisons=tuple(pair for pair in comparisons if set(pair) <= set(arms)),
         metric=metric,
         checkpoint=checkpoint,
         kind=kind,
@@ -187,6 +192,13 @@ def _changed_arms(arms: Mapping[str, Arm], values: object, path: Path, where: st
         )
         for name, more in values.items()
     }
+
+
+def _only(arms: Mapping[str, Arm], values: object, path: Path, where: str) -> dict[str, Arm]:
+    names = [choice(name, list(arms), path, where) for name in sequence(values, path, where)]
+    if not names:
+        raise CapsbenchError(f"{path}: {where} is empty; name the arms that this preset runs: {', '.join(arms)}")
+    return {name: arm for name, arm in arms.items() if name in names}
 
 
 def _published(values: object, path: Path, where: str) -> Published | None:

@@ -242,6 +242,8 @@ def _against_bound(finding: Finding, analysis: Analysis) -> Finding:
 def _seeds(item: Evidence, analysis: Analysis) -> tuple[int, int]:
     """Finished seeds of A and B that have what is measured."""
     arms, checkpoint = analysis.ablation.arms, analysis.ablation.sweep.checkpoint
+    if item.a not in arms or item.b not in arms:  # a preset may leave arms out
+        return 0, 0
     if item.metric in ERRORS:
         runs = [comparable_runs(arms[name], item.metric, checkpoint) for name in (item.a, item.b)]
         return len(runs[0]), len(runs[1])
