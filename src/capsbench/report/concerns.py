@@ -16,8 +16,7 @@ def concerns(ablation: Ablation) -> list[str]:
     return [
         *_runs_not_done(ablation),
         *_runs_left_out(ablation),
-        *_commits(ablation.done),
-        *_mixtures(ablation.done),
+        *mixtures(ablation.done),
         *(text for arm in ablation.arms.values() for text in _suspicious_runs(arm)),
     ]
 
@@ -25,6 +24,11 @@ def concerns(ablation: Ablation) -> list[str]:
 def commits(runs: Iterable[RunRecord]) -> list[str]:
     """Distinct commits of the runs, in the order found; `unknown` where a run has none."""
     return list(dict.fromkeys(str(run.provenance.get("commit") or "unknown") for run in runs))
+
+
+def mixtures(runs: list[RunRecord]) -> list[str]:
+    """What the runs do not have in common though they should: commit, machine, versions, evaluations, test images."""
+    return [*_commits(runs), *_mixtures(runs)]
 
 
 def _runs_not_done(ablation: Ablation) -> Iterator[str]:

@@ -47,7 +47,7 @@ def render_html(analysis: Analysis, plates: list[Plate]) -> str:
             arms_caption=arms_caption(ablation),
             comparisons=comparisons if analysis.declared else None,
             exploratory=exploratory if analysis.exploratory else None,
-            pictures={plate.name: _picture(plate) for plate in plates},
+            pictures={plate.name: picture(plate) for plate in plates},
             runs=runs_table(ablation),
             runs_open=len(ablation.planned) <= RUNS_SHOWN_OPEN,
             facts=reproduction(ablation),
@@ -111,6 +111,7 @@ def _distinct(ablation: Ablation, key: str) -> list[str]:
     return list(dict.fromkeys(str(run.provenance[key]) for run in ablation.done if run.provenance.get(key)))
 
 
-def _picture(plate: Plate) -> Picture:
+def picture(plate: Plate) -> Picture:
+    """A plate with its drawing as a data address."""
     source = "data:image/svg+xml;base64," + base64.b64encode(plate.svg).decode()
     return Picture(plate.name, plate.title, plate.caption, plate.alt, source)

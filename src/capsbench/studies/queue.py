@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # Attributes of a trial.
 KEY, ARM, SEED = "key", "arm", "seed"
-WORKER, BEAT, FOLDERS = "worker", "beat", "folders"
+WORKER, BEAT, FOLDERS, OVERRIDES = "worker", "beat", "folders", "overrides"
 TRIES, RETRY_OF, ERROR, SURPLUS, INTERRUPTED = "tries", "retry_of", "error", "surplus", "interrupted"
 KEPT_ON_RETRY = (KEY, ARM, SEED, "baseline")
 STOP_PREFIX = "stop:"

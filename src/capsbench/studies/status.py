@@ -1,5 +1,6 @@
 """`capsbench status`: what of a sweep is done, running, pruned, failed and left, once or live."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,13 +8,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from capsbench.compose import compose
 from capsbench.errors import CapsbenchError
-from capsbench.storage import JOURNAL, checked_url, open_storage
 from capsbench.studies import queue
 from capsbench.studies.plan import Planned, seconds_left
 from capsbench.studies.search_file import Search
-from capsbench.studies.summary import best_trials
+from capsbench.studies.summary import best_trials, open_search
 from capsbench.training.runs import RunFolder, State
 
 if TYPE_CHECKING:
@@ -27,6 +26,7 @@ COLOURS = {
     "done": "green",
     "running": "cyan",
     "failed": "red",
+    "damaged": "red",
     "pruned": "yellow",
     "stale": "magenta",
     "lost": "magenta",
@@ -51,8 +51,8 @@ class Status:
 
     @property
     def has_failures(self) -> bool:
-        """Whether a run failed."""
-        return any(row.state == "failed" for row in self.rows)
+        """Whether a run failed, or its result cannot be read."""
+        return any(row.state in ("failed", "damaged") for row in self.rows)
 
     def text(self) -> str:
         """A line per run, and what sums them up."""
@@ -63,24 +63,15 @@ class Status:
 
 def ablation_status(runs: Sequence[Planned]) -> Status:
     """Every planned run with its state, read from disk."""
-    rows = [Row(run.name, run.folder.state, _detail(run.folder)) for run in runs]
+    rows = [_row(run) for run in runs]
     return Status(rows, [_summed(rows, len(runs), "runs", seconds_left(runs))])
 
 
 def search_status(design: Search, overrides: Sequence[str], study_name: str | None, storage: str | None) -> Status:
     """Every trial so far with its state, and the best of them."""
-    group = study_name or design.group
-    cfg = compose([*design.base, f"run.group={group}", *overrides])
-    journal = Path(cfg.run.root) / group / "study.journal"
-    if storage is None and not journal.exists():
+    study = open_search(design, overrides, study_name, storage)
+    if study is None:
         return Status([], [f"{design.trials} trials: none started"])
-    import optuna
-
-    opened = open_storage(checked_url(storage or f"{JOURNAL}{journal}"))
-    try:
-        study = optuna.load_study(study_name=group, storage=opened)
-    except KeyError:
-        raise CapsbenchError(f"there is no study {group} in {storage or journal}") from None
     return study_status(study, list(design.objectives), design.trials)
 
 
@@ -155,23 +146,31 @@ def _trial_row(trial: "FrozenTrial", objectives: list[str]) -> Row:
     return Row(name, "waiting" if state == "WAITING" else "stale")
 
 
-def _detail(folder: RunFolder) -> str:
-    state = folder.state
+def _row(run: Planned) -> Row:
+    state = run.folder.state
+    try:
+        return Row(run.name, state, _detail(run.folder, state))
+    except CapsbenchError as error:
+        return Row(run.name, "damaged", str(error))
+
+
+def _detail(folder: RunFolder, state: State) -> str:
     if state is State.done:
-        metrics = folder.result()["metrics"]
-        return f"test error {1 - metrics['test/accuracy']:.2%}, {metrics['time/wall_seconds']:.0f} s"
+        metrics = folder.result().get("metrics") or {}
+        error = f"test error {1 - metrics['test/accuracy']:.2%}, " if "test/accuracy" in metrics else ""
+        return f"{error}{metrics.get('time/wall_seconds', math.nan):.0f} s"
     if state is State.failed:
-        return str(folder.failure()["error"])
+        return str(folder.failure().get("error") or "no reason given")
     return _progress(folder) if state in (State.running, State.stale) else ""
 
 
 def _progress(folder: RunFolder) -> str:
     values = folder.progress()
-    if not values:
+    accuracy, epoch = values.get("val/accuracy"), values.get("epoch")
+    if not isinstance(epoch, int):
         return "starting"
-    accuracy = values.get("val/accuracy")
-    seen = "" if accuracy is None else f", validation accuracy {accuracy:.2%}"
-    return f"epoch {values['epoch'] + 1}, step {values['step']} of {values['steps']}{seen}"
+    seen = f", validation accuracy {accuracy:.2%}" if isinstance(accuracy, int | float) else ""
+    return f"epoch {epoch + 1}, step {values.get('step')} of {values.get('steps')}{seen}"
 
 
 def _summed(rows: Sequence[Row], total: int, noun: str, seconds: float | None) -> str:

@@ -20,7 +20,7 @@ from capsbench.studies import queue
 from capsbench.studies.choices import pick_sampler
 from capsbench.studies.machine import share, visible_gpus
 from capsbench.studies.outcome import run_outcome, trial_outcome
-from capsbench.studies.plan import failed, plan
+from capsbench.studies.plan import failed, plan, set_damage_aside
 from capsbench.studies.search_file import Search, load_design
 from capsbench.studies.space import as_json, grid_size, is_sweep, parse_space
 from capsbench.studies.spec import Spec
@@ -160,6 +160,10 @@ class AblationSweep:
     def run(self, config: DictConfig, context: "HydraContext") -> int:
         """Carry out what is not done; returns the exit status."""
         done = len(self.runs) - len(self.todo)
+        set_damage_aside(self.todo)
+        for run in self.runs:
+            if damage := run.damage():
+                print(f"{run.name}: left out: {damage}; --retry-failed makes it again", flush=True)
         if not self.todo:
             print(f"all {len(self.runs)} runs are there already")
             return 1 if failed(self.runs) else 0
@@ -223,10 +227,11 @@ class SearchSweep:
 
     def run(self, config: DictConfig, context: "HydraContext") -> int:
         """Carry out the trials that are left; returns the exit status."""
-        from capsbench.studies.summary import write_summary
+        from capsbench.studies.summary import TOTAL, summary_text, write_summary
 
         study = create_study(self.spec)
         self.refuse_changes(study)
+        study.set_user_attr(TOTAL, self.spec.total)
         for point in self.design.enqueue:
             study.enqueue_trial(point, user_attrs={"baseline": True}, skip_if_exists=True)
         queue.reap(study, grace=self.spec.grace, max_retries=self.spec.max_retries)
@@ -237,7 +242,7 @@ class SearchSweep:
         if done < self.spec.total:
             with Watch(self.spec, self.spec.total, done, self.line, self.name):
                 work_off(study, self.spec, self.options.workers, config, context)
-        print(write_summary(study, self.spec))
+        print(summary_text(write_summary(study, self.design, Path(self.spec.folder))))
         short = queue.counted(study) < self.spec.total and "exhausted" not in study.user_attrs
         return 1 if short and not STOP.is_set() else 0
 

@@ -161,6 +161,8 @@ class Worker:
         """The runs of a trial, one for each seed, and what they come to together."""
         runs = self.runs_of(trial)
         trial.set_user_attr(queue.FOLDERS, [str(run_folder(cfg).path) for cfg, _ in runs])
+        if self.spec.kind == "search":
+            trial.set_user_attr(queue.OVERRIDES, runs[0][1])
         self.copy_reports(trial)
         found: list[dict[str, float]] = []
         for position, (cfg, overrides) in enumerate(runs):
