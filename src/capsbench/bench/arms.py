@@ -33,6 +33,7 @@ class Arm:
         turn: takes this many optimiser steps and returns seconds per step, once or for each.
         evaluate: one forward pass without gradients.
         compile_seconds: what compiling took; None for eager arms.
+        keeps_memory: whether freed memory is kept, as `capsbench train` has it; ports leave that as they find it.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Arm:
     parameters: int
     macs: int
     compile_seconds: float | None = None
+    keeps_memory: bool = True
 
 
 def build_arm(name: str, overrides: Sequence[str], batch: int, machine: Machine) -> Arm:
@@ -72,7 +74,8 @@ def build_arm(name: str, overrides: Sequence[str], batch: int, machine: Machine)
     if name == "naive":
         machine = replace(machine, precision="32-true")
     model = NaiveCapsNet(_capsnet(cfg, name), CHANNELS, SIZE, CLASSES) if name == "naive" else _build(cfg)
-    return _training(name, cfg, model, batch, machine, compile_step=name not in ("eager", "naive"))
+    arm = _training(name, cfg, model, batch, machine, compile_step=name not in ("eager", "naive"))
+    return replace(arm, keeps_memory=name != "naive")
 
 
 def example(batch: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -97,7 +100,7 @@ def _training(name: str, cfg: Config, model: nn.Module, batch: int, machine: Mac
     images, labels = example(batch, machine.device)
     cost = macs(model.to(machine.device).eval(), (CHANNELS, SIZE, SIZE), machine.device)
     model.train()
-    task = ClassificationTask(cfg, model, CLASSES, planned_steps=1000).to(machine.device)
+    task = ClassificationTask(cfg, model, planned_steps=1000).to(machine.device)
     seconds: float | None = None
     if compile_step:
         with machine.autocast():

@@ -36,12 +36,12 @@ class Subject:
         self.cfg, self.machine = replace(cfg, trainer=quiet), machine
         splits = load_splits(self.cfg.data)
         self.batches = train_batches(self.cfg, splits, machine.device)
-        self.task = ClassificationTask(
-            self.cfg, build_run_model(self.cfg, splits), len(splits.classes), planned_steps=10**9
-        ).to(machine.device)
-        images, labels = self.batches.example()
+        self.task = ClassificationTask(self.cfg, build_run_model(self.cfg, splits), planned_steps=10**9).to(
+            machine.device
+        )
+        example = self.batches.example()
         with machine.autocast():
-            self.task.step_losses, _ = compiled_or_eager(self.task.step_losses, self.task.model, images, labels)
+            self.task.step_losses, _ = compiled_or_eager(self.task.step_losses, self.task.model, *example)
 
     def bare(self, steps: int) -> list[float]:
         """Seconds per step of a loop that anyone would write by hand."""
@@ -65,9 +65,9 @@ class Subject:
             trainer.fit(self.task, self.batches)
         return [stretch.seconds / steps]
 
-    def _bare_step(self, optimizer: torch.optim.Optimizer, images: torch.Tensor, labels: torch.Tensor) -> None:
+    def _bare_step(self, optimizer: torch.optim.Optimizer, *batch: torch.Tensor) -> None:
         with self.machine.autocast():
-            losses, _ = self.task.step_losses(images, labels)
+            losses, _ = self.task.step_losses(*batch)
         optimizer.zero_grad()
         losses["loss"].backward()  # type: ignore[no-untyped-call]
         optimizer.step()

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import sys
 import time
 import traceback
 import warnings
@@ -16,14 +17,16 @@ import torch
 import yaml
 from numpy.typing import NDArray
 from torch import nn
+from typing_extensions import override
 
 from capsbench.config import Config
 from capsbench.data.batches import TrainBatches
 from capsbench.data.splits import Splits, load_splits
 from capsbench.data.standardize import standardize_inputs
+from capsbench.environment import keep_freed_memory
 from capsbench.errors import CapsbenchError
 from capsbench.evaluation.cost import reset_peak_memory
-from capsbench.files import write_atomic
+from capsbench.files import explained, remove_leftovers, write_atomic
 from capsbench.models.build import build_model
 from capsbench.training.callbacks.pruning import Pruned
 from capsbench.training.fit import fit, train_batches
@@ -50,7 +53,8 @@ def run(cfg: Config) -> dict[str, Any]:
         The contents of result.json, or of pruned.json for a run that its search ended early.
 
     Raises:
-        CapsbenchError: for a user's mistake, a run that is in use elsewhere, or a loss that is not a number.
+        CapsbenchError: for a user's mistake, a run that is in use elsewhere, a disk that is full, or a loss that is not
+            a number.
     """
     folder = run_folder(cfg)
     if rank() > 0:
@@ -58,9 +62,10 @@ def run(cfg: Config) -> dict[str, Any]:
     if is_done(folder, cfg):
         log.info("%s is done already", folder.path)
         return folder.result()
-    with Claim(folder.path):
+    with Claim(folder.path) as claim, explained():
         if is_done(folder, cfg):
             return folder.result()
+        remove_leftovers(folder.path)
         record, origin = run_record(cfg), provenance()
         for name in ("failed.json", PRUNED_FILE):
             (folder.path / name).unlink(missing_ok=True)
@@ -68,7 +73,7 @@ def run(cfg: Config) -> dict[str, Any]:
         write_atomic(folder.path / "provenance.json", _json(origin))
         with _log_file(folder.path / "train.log"):
             try:
-                return _run(cfg, folder, record, origin)
+                return _run(cfg, folder, claim, record, origin)
             except Pruned as end:
                 result = {
                     "schema": 1,
@@ -89,12 +94,17 @@ def run(cfg: Config) -> dict[str, Any]:
                     "traceback": traceback.format_exc(),
                     "provenance": origin,
                 }
-                write_atomic(folder.path / "failed.json", _json(failure))
+                # A full disk may refuse this too, and a folder that was taken away is not to be made again.
+                with contextlib.suppress(CapsbenchError):
+                    claim.check()
+                    write_atomic(folder.path / "failed.json", _json(failure))
                 log.debug("run failed", exc_info=True)
                 raise
 
 
-def _run(cfg: Config, folder: RunFolder, record: dict[str, Any], origin: dict[str, Any]) -> dict[str, Any]:
+def _run(
+    cfg: Config, folder: RunFolder, claim: Claim, record: dict[str, Any], origin: dict[str, Any]
+) -> dict[str, Any]:
     started = time.perf_counter()
     machine, splits, task, batches = _prepared(cfg)
     planned, model = task.planned_steps, task.model
@@ -103,9 +113,10 @@ def _run(cfg: Config, folder: RunFolder, record: dict[str, Any], origin: dict[st
     tracker = start_tracking(folder.path, cfg, record, plain(cfg), resumed)
     exit_code = 1
     try:
-        clock, matched, checkpoints = fit(cfg, folder.path, machine, task, batches, splits, tracker)
+        clock, matched, checkpoints = fit(cfg, folder.path, machine, task, batches, splits, tracker, claim)
         measured = measure(cfg, folder.path, machine, model, splits, clock, matched, checkpoints)
         measured.metrics["time/wall_seconds"] = round(time.perf_counter() - started, 2)
+        claim.check()
         result = write_result(folder.path, record, plain(cfg), measured, origin, evaluation_digest(cfg))
         if tracker is not None:
             tracker.log_summary(result["metrics"])
@@ -136,7 +147,7 @@ def _prepared(cfg: Config) -> tuple[Machine, Splits, ClassificationTask, TrainBa
     model.to(memory_format=pick_memory_format(cfg.model, machine.accelerator))  # type: ignore[call-overload]
     batches = train_batches(cfg, splits, machine.device)
     planned = cfg.trainer.steps or len(batches) * cfg.trainer.epochs
-    task = ClassificationTask(cfg, model, len(splits.classes), planned)
+    task = ClassificationTask(cfg, model, planned)
     return machine, splits, task, batches
 
 
@@ -151,7 +162,7 @@ def log_reconstructions(tracker: Tracker, pictures: dict[str, NDArray[Any]], ste
 
 
 def _prepare(cfg: Config) -> Machine:
-    """Seeds, threads and the choice of hardware."""
+    """Seeds, threads, memory and the choice of hardware."""
     for name in ("pytorch_lightning", "pytorch_lightning.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # Lightning's own use of a PyTorch name that is to go; nothing a user of this package can mend.
@@ -161,7 +172,10 @@ def _prepare(cfg: Config) -> Machine:
     if cfg.trainer.threads is not None:
         torch.set_num_threads(cfg.trainer.threads)
     pl.seed_everything(cfg.seed, verbose=False)
-    return pick_machine(cfg)
+    machine = pick_machine(cfg)
+    if machine.accelerator == "cpu":
+        keep_freed_memory()
+    return machine
 
 
 def build_run_model(cfg: Config, splits: Splits) -> nn.Module:
@@ -170,7 +184,12 @@ def build_run_model(cfg: Config, splits: Splits) -> nn.Module:
     channels, height, width = splits.test_images.shape[1:]
     if height != width:
         raise CapsbenchError(f"data.name={cfg.data.name}: images must be square, not {height}x{width}")
-    model = build_model(cfg.model, channels, height + 2 * cfg.data.pad, len(splits.classes))
+    try:
+        model = build_model(cfg.model, channels, height + 2 * cfg.data.pad, len(splits.classes))
+    except CapsbenchError as error:
+        given = {name: getattr(cfg.data, name) for name in ("size", "crop", "pad") if getattr(cfg.data, name)}
+        asked = ", ".join(f"data.{name}={value}" for name, value in given.items())
+        raise CapsbenchError(f"{error} (with {asked})" if asked else str(error)) from error
     if cfg.trainer.init_from is not None:
         load_weights(model, Path(cfg.trainer.init_from))
     if cfg.data.standardize:
@@ -178,9 +197,18 @@ def build_run_model(cfg: Config, splits: Splits) -> nn.Module:
     return model
 
 
+class _LogFile(logging.FileHandler):
+    """A log that a full disk cuts short without a traceback per line: what the run must keep, it says itself."""
+
+    @override
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+
 @contextlib.contextmanager
 def _log_file(path: Path) -> Iterator[None]:
-    handler = logging.FileHandler(path)
+    handler = _LogFile(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)
@@ -188,7 +216,8 @@ def _log_file(path: Path) -> Iterator[None]:
         yield
     finally:
         root.removeHandler(handler)
-        handler.close()
+        with contextlib.suppress(OSError):
+            handler.close()
 
 
 def _json(values: dict[str, Any]) -> str:
