@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING
 
 from capsbench.environment import prepare_environment
 from capsbench.errors import CapsbenchError
+from capsbench.files import explained
 
 if TYPE_CHECKING:
+    from capsbench.report.analysis import Analysis
     from capsbench.studies.plan import Planned
+    from capsbench.studies.search_file import Search
     from capsbench.sweep_file import Sweep
 
 DESCRIPTION = """\
@@ -26,7 +29,7 @@ Train capsule networks and convolutional networks under one protocol, many times
 EPILOG = """\
 The same command again continues what was stopped and skips what is done. Completion:
 eval "$(capsbench completion bash)".
-Exit status: 0 done, 1 a run failed, 2 a mistake in the command or its files, 130 interrupted.
+Exit status: 0 done, 1 a run failed (doctor: a problem), 2 a mistake in the command or its files, 130 interrupted.
 """
 COMMANDS = (
     "train",
@@ -39,6 +42,7 @@ COMMANDS = (
     "sync",
     "data",
     "bench",
+    "doctor",
     "keys",
     "completion",
 )
@@ -75,7 +79,8 @@ def main() -> None:
 def reporting_errors() -> Iterator[None]:
     """A user's mistake becomes a message and an exit status; anything else keeps its traceback."""
     try:
-        yield
+        with explained():
+            yield
     except CapsbenchError as error:
         print(f"capsbench: {error}", file=sys.stderr)
         sys.exit(MISTAKE)
@@ -134,6 +139,13 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("--out", type=Path, help="folder for the report (default: report/NAME)")
     report.add_argument("--wandb", action="store_true", help="also create or update the W&B report and workspace")
     report.add_argument("--root", type=Path, default=Path("runs"), help="folder of the runs, for `report claims`")
+    report.add_argument(
+        "--results",
+        type=Path,
+        help="also keep numbers and predictions in one small file of this folder, to be committed",
+    )
+    report.add_argument("--study", help="another name that a search was started under")
+    report.add_argument("--storage", help="where a search's study is, if not in the folder of the runs")
     report.set_defaults(command=_report)
 
     evaluate = commands.add_parser("evaluate", help="evaluate a finished run again, on other questions")
@@ -184,6 +196,12 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--out", type=Path, help="also keep them as bench-<hardware>-torch<version>.json in this folder")
     bench.set_defaults(command=_bench)
 
+    doctor = commands.add_parser("doctor", help="look at the installation and say what to do about it")
+    doctor.add_argument("overrides", nargs="*", help="key=value of the runs that are asked about, such as data=svhn")
+    doctor.add_argument("--storage", help="journal:PATH or postgresql+psycopg://USER@HOST/DATABASE")
+    doctor.add_argument("--json", action="store_true", help="print the findings as JSON")
+    doctor.set_defaults(command=_doctor)
+
     keys = commands.add_parser("keys", help="explain every configuration key")
     keys.add_argument("prefix", nargs="?", default="", help="only keys that start with this")
     keys.set_defaults(command=_keys)
@@ -220,8 +238,11 @@ def _sweep(arguments: argparse.Namespace) -> int:
         print(wandb_sweep(design), end="")
         return 0
     status = start_sweep(arguments)
-    if isinstance(design, Sweep) and not arguments.no_report:
-        _write_report(design, plan(design, own_overrides(arguments.overrides)), None)
+    if not arguments.no_report:
+        if isinstance(design, Sweep):
+            _write_report(design, plan(design, own_overrides(arguments.overrides)), None)
+        else:
+            _report_search(design, arguments, None)
     return status
 
 
@@ -237,13 +258,41 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> int:
+    from capsbench.studies.commands import design_of
     from capsbench.studies.plan import plan
+    from capsbench.sweep_file import Sweep
 
     if arguments.name == "claims":
         return _claims(arguments)
-    sweep = _load(arguments)
-    _write_report(sweep, plan(sweep, arguments.overrides), arguments.out, wandb=arguments.wandb)
+    design = design_of(arguments)
+    if not isinstance(design, Sweep):
+        _report_search(design, arguments, arguments.out)
+        return 0
+    analysis = _write_report(design, plan(design, arguments.overrides), arguments.out, wandb=arguments.wandb)
+    if arguments.results is not None:
+        from capsbench.report.results_file import write_results_file
+
+        print(f"results: {write_results_file(analysis, arguments.results, arguments.overrides)}")
     return 0
+
+
+def _report_search(design: "Search", arguments: argparse.Namespace, out: Path | None) -> None:
+    from capsbench.report.search import read_search
+    from capsbench.report.search_report import search_text, write_search_report
+    from capsbench.studies.commands import own_overrides
+    from capsbench.studies.space import is_sweep
+    from capsbench.studies.summary import open_search, search_folder, write_summary
+
+    if getattr(arguments, "wandb", False):
+        raise CapsbenchError(
+            "--wandb: a search has no report on W&B; its trials are runs there, to be shown by W&B itself"
+        )
+    overrides = [text for text in own_overrides(arguments.overrides) if not is_sweep(text)]
+    study = open_search(design, overrides, arguments.study, arguments.storage)
+    folder = search_folder(design, overrides, arguments.study)
+    search = read_search(write_summary(study, design, folder))
+    index = write_search_report(search, out or Path("report") / folder.name)
+    print(f"\n{search_text(search)}\nreport: {index}")
 
 
 def _claims(arguments: argparse.Namespace) -> int:
@@ -251,9 +300,13 @@ def _claims(arguments: argparse.Namespace) -> int:
     from capsbench.report.claims import judge_all, read_evidence
     from capsbench.report.claims_page import claims_text, write_claims
 
-    judged = judge_all(read_evidence(shipped("sweeps"), arguments.root))
+    judged = judge_all(read_evidence(shipped("sweeps"), arguments.root, arguments.results))
     index = write_claims(judged, arguments.out or Path("report") / "claims")
     print(f"{claims_text(judged)}\n\nreport: {index}")
+    if arguments.results is not None:
+        from capsbench.report.claims_file import write_claims_file
+
+        print(f"results: {write_claims_file(judged, arguments.results)}")
     return 0
 
 
@@ -327,6 +380,16 @@ def _bench(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _doctor(arguments: argparse.Namespace) -> int:
+    from capsbench.compose import compose
+    from capsbench.doctor.doctor import examine
+    from capsbench.doctor.finding import as_json, as_text, has_problems
+
+    findings = examine(compose(arguments.overrides), arguments.storage)
+    print(as_json(findings) if arguments.json else as_text(findings))
+    return 1 if has_problems(findings) else 0
+
+
 def _keys(arguments: argparse.Namespace) -> int:
     from capsbench.compose import documented_keys
 
@@ -343,14 +406,7 @@ def _completion(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _load(arguments: argparse.Namespace) -> "Sweep":
-    from capsbench.compose import shipped
-    from capsbench.sweep_file import load_sweep
-
-    return load_sweep(arguments.name, shipped("sweeps"), preset=arguments.preset)
-
-
-def _write_report(sweep: "Sweep", runs: "Sequence[Planned]", out: Path | None, *, wandb: bool = False) -> None:
+def _write_report(sweep: "Sweep", runs: "Sequence[Planned]", out: Path | None, *, wandb: bool = False) -> "Analysis":
     from capsbench.report.report import study, write_analysis
     from capsbench.report.summary import summary_text
     from capsbench.studies.plan import arm_hashes, runs_root
@@ -365,3 +421,4 @@ def _write_report(sweep: "Sweep", runs: "Sequence[Planned]", out: Path | None, *
         published = publish(analysis, folder)
         print(f"W&B report: {published.report_url}\nW&B workspace: {published.workspace_url}")
         print(f"Its live panels show the runs that are there: `capsbench sync {sweep.group}` uploads the others.")
+    return analysis

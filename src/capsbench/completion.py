@@ -48,6 +48,8 @@ def candidates(line: str) -> list[str]:
         return _starting(word, available_sweeps(shipped("sweeps")))
     if before[0] == "train":
         return _overrides(before[1:], word)
+    if before[0] == "doctor":
+        return _overrides(before[1:], word)
     return _overrides(before[2:], word) if before[0] == "sweep" else []
 
 
