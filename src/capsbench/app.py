@@ -32,12 +32,14 @@ def task(cfg: DictConfig) -> None:
 
 def execute(config: Config) -> None:
     """Carry out one run and say how it ended."""
+    from capsbench.training.memory import lack_of_memory_explained
     from capsbench.training.summary import run_line
     from capsbench.training.train import run
 
     # Hydra has set up its own format, with its name in front of every line.
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
-    result = run(config)
+    with lack_of_memory_explained():
+        result = run(config)
     if int(os.environ.get("LOCAL_RANK", "0")) == 0:
         print(run_line(result) if result["state"] == "done" else f"pruned after epoch {result['epoch'] + 1}")
 

@@ -27,6 +27,7 @@ from capsbench.config_models import (
     SelfRoutingResNet,
 )
 from capsbench.errors import CapsbenchError
+from capsbench.limits import check_limits
 
 MODELS = {
     "capsnet": CapsNet,
@@ -99,6 +100,7 @@ def typed(cfg: DictConfig) -> Config:
     config = OmegaConf.to_object(cfg)
     assert isinstance(config, Config)
     check(config)
+    check_limits(config)
     return config
 
 
@@ -107,7 +109,9 @@ def explain(error: BaseException) -> str:
     text = str(error).strip()
     cause = error.__cause__ or error
     if isinstance(error, OverrideParseException):
-        return f"{text.splitlines()[0]}\nValues with commas, spaces, brackets or '=' need quotes: 'key=\"a, b\"'"
+        # Hydra says which of its parser's classes gave up.
+        said = re.sub(r"^Lexer\w+: ", "cannot be read: ", text.splitlines()[0])
+        return f"{said}\nValues with commas, spaces, brackets, '=' or letters beyond ASCII need quotes: 'key=\"a, b\"'"
     if isinstance(error, MissingConfigException):
         return _explain_missing_option(text)
     unknown = re.search(r"Could not override '([^']+)'|Key '([^']+)' (?:is )?not in", text)

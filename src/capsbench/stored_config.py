@@ -12,8 +12,10 @@ from capsbench.checks import check
 from capsbench.compose import MODELS, compose, suggest
 from capsbench.config import Config, run_hash
 from capsbench.errors import CapsbenchError
+from capsbench.limits import check_limits
 
 GROUPS = ("evaluation", "logger")
+INTERPOLATION = "${"
 
 
 def typed_config(values: Mapping[str, Any], digits: str) -> Config:
@@ -32,6 +34,9 @@ def typed_config(values: Mapping[str, Any], digits: str) -> Config:
     model = values.get("model")
     if not isinstance(model, Mapping):
         raise CapsbenchError("the configuration has no model group")
+    if INTERPOLATION in str(values):
+        # It would be looked up here and now, in this process's environment too.
+        raise CapsbenchError(f"{INTERPOLATION}...}} in it: what a run kept has no interpolations")
     problems = []
     # Families with just these keys first: another one may have them all and more.
     families = sorted(MODELS.values(), key=lambda family: {item.name for item in fields(family)} != set(model))
@@ -39,8 +44,8 @@ def typed_config(values: Mapping[str, Any], digits: str) -> Config:
         try:
             merged = OmegaConf.merge(OmegaConf.structured(Config(model=family())), dict(values))
             cfg = OmegaConf.to_object(merged)
-        except OmegaConfBaseException as error:
-            problems.append(str(error).splitlines()[0])
+        except (OmegaConfBaseException, TypeError, ValueError) as error:
+            problems.append(str(error).strip().splitlines()[0])
             continue
         assert isinstance(cfg, Config)
         if run_hash(cfg) == digits:
@@ -67,7 +72,7 @@ def stored_config(folder: Path) -> Config:
         raise CapsbenchError(
             f"{folder} is not a run's folder: it has no config.yaml. A run is runs/GROUP/ARM_HASH/seedNN"
         ) from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise CapsbenchError(f"{path} cannot be read: {error}") from error
     if not isinstance(values, Mapping):
         raise CapsbenchError(f"{path} holds no configuration")
@@ -108,6 +113,7 @@ def with_overrides(cfg: Config, overrides: Sequence[str]) -> Config:
         assert isinstance(typed, Config)
         changed = typed
     check(changed)
+    check_limits(changed)
     if run_hash(changed) != run_hash(cfg) or changed.seed != cfg.seed or changed.run != cfg.run:
         words = " ".join(overrides)
         raise CapsbenchError(f"{words} would make it another run; only what is measured after training can be changed")

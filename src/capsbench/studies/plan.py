@@ -7,6 +7,7 @@ from statistics import median
 
 from capsbench.compose import compose_many
 from capsbench.config import Config, run_hash
+from capsbench.errors import CapsbenchError
 from capsbench.sweep_file import Sweep
 from capsbench.training.identity import is_done
 from capsbench.training.runs import RunFolder, State, run_folder
@@ -36,8 +37,17 @@ class Planned:
         """Whether the run is to be carried out now."""
         state = self.folder.state
         if state is State.done:
-            return not is_done(self.folder, self.cfg)
+            return retry_failed if self.damage() else not is_done(self.folder, self.cfg)
         return state is not State.failed or retry_failed
+
+    def damage(self) -> str:
+        """Why the result of a run that is done cannot be read; empty where it can, or there is none yet."""
+        try:
+            if self.folder.state is State.done:
+                self.folder.result()
+        except CapsbenchError as error:
+            return str(error)
+        return ""
 
 
 def plan(sweep: Sweep, overrides: Sequence[str] = ()) -> list[Planned]:
@@ -81,8 +91,10 @@ def seconds_left(runs: Sequence[Planned]) -> float | None:
     """Estimated seconds for the runs that are not done, from the finished runs of the same arm, else of any arm."""
     times: dict[str, list[float]] = {}
     for run in runs:
-        if run.folder.state is State.done:
-            times.setdefault(run.arm, []).append(run.folder.result()["metrics"]["time/wall_seconds"])
+        if run.folder.state is State.done and not run.damage():
+            seconds = (run.folder.result().get("metrics") or {}).get("time/wall_seconds")
+            if seconds is not None:
+                times.setdefault(run.arm, []).append(seconds)
     if not times:
         return None
     overall = median(value for values in times.values() for value in values)
@@ -91,5 +103,12 @@ def seconds_left(runs: Sequence[Planned]) -> float | None:
 
 
 def failed(runs: Sequence[Planned]) -> list[Planned]:
-    """Runs that ended with an error."""
-    return [run for run in runs if run.folder.state is State.failed]
+    """Runs that ended with an error, or whose result cannot be read."""
+    return [run for run in runs if run.folder.state is State.failed or run.damage()]
+
+
+def set_damage_aside(runs: Sequence[Planned]) -> None:
+    """Give a result that cannot be read another name, so that its run is made again from its checkpoint."""
+    for run in runs:
+        if run.damage():
+            (run.folder.path / "result.json").rename(run.folder.path / "result.json.damaged")
