@@ -42,7 +42,9 @@ def draw_curve(
         axes.fill_between(x, *edges, color=look.colour, alpha=0.16, linewidth=0)
 
 
-def stack_curves(curves: Sequence[tuple[Sequence[float], Sequence[float]]]) -> Curve | None:
+def stack_curves(
+    curves: Sequence[tuple[Sequence[float], Sequence[float] | Float[np.ndarray, "points"]]],
+) -> Curve | None:
     """Curves on the levels of the first; runs measured at other levels cannot be averaged with it."""
     if not curves:
         return None
@@ -60,3 +62,11 @@ def curve_keys(styles: dict[str, Look], shown: set[str]) -> tuple[list[Line2D], 
         for look in used
     ]
     return handles, [look.label for look in used]
+
+
+def marker_keys(styles: dict[str, Look], shown: set[str]) -> tuple[list[Line2D], list[str]]:
+    """Legend handles and labels of the arms that were drawn as markers without lines."""
+    handles, labels = curve_keys(styles, shown)
+    for handle in handles:
+        handle.set_linestyle("")
+    return handles, labels
