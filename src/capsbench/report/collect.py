@@ -5,7 +5,6 @@ of one arm with different hashes are different experiments and are never merged:
 listed as conflicting.
 """
 
-import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -16,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int32, UInt8
 
 from capsbench.errors import CapsbenchError
+from capsbench.report.arrays import read_arrays
 from capsbench.sweep_file import Arm, Sweep
 from capsbench.training.runs import RunFolder, State
 
@@ -243,15 +243,17 @@ def _read_done(folder: RunFolder, arm: str, seed: int, digits: str) -> RunRecord
 def _read_predictions(path: Path) -> Predictions | None:
     if not path.is_file():
         return None
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return Predictions(
-                label=arrays["test_label"],
-                last=arrays["test_predicted"],
-                selected=arrays.get("test_predicted_selected"),
-                affine_label=arrays.get("affine_label"),
-                affine_predicted=arrays.get("affine_predicted"),
-                affine_image=arrays.get("affine_image"),
-            )
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise CapsbenchError(f"{path.name} cannot be read: {error}") from error
+    of_test, of_affine = ("test_predicted_selected",), ("affine_label", "affine_predicted", "affine_image")
+    arrays = read_arrays(path, ("test_label", "test_predicted"), (*of_test, *of_affine))
+    for names in (("test_label", "test_predicted", *of_test), of_affine):
+        shapes = {arrays[name].shape for name in names if name in arrays}
+        if len(shapes) > 1 or any(len(shape) != 1 for shape in shapes):
+            raise CapsbenchError(f"{path.name} is damaged: {', '.join(names)} have the shapes {sorted(shapes)}")
+    return Predictions(
+        label=arrays["test_label"],
+        last=arrays["test_predicted"],
+        selected=arrays.get("test_predicted_selected"),
+        affine_label=arrays.get("affine_label"),
+        affine_predicted=arrays.get("affine_predicted"),
+        affine_image=arrays.get("affine_image"),
+    )

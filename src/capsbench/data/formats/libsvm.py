@@ -8,7 +8,7 @@ from jaxtyping import Float32, Int64
 from capsbench.data.formats.packed import read_packed
 from capsbench.errors import CapsbenchError
 
-MAX_BYTES = 64 << 20
+MAX_BYTES, MAX_LINES = 64 << 20, 1_000_000
 MAX_VALUE = 1e30
 
 
@@ -25,6 +25,8 @@ def read_libsvm(
         CapsbenchError: the file cannot be read or a line is not of this form; the line is named.
     """
     lines = bytes(read_packed(path, MAX_BYTES)).splitlines()
+    if len(lines) > MAX_LINES:
+        raise CapsbenchError(f"{path}: expected at most {MAX_LINES:,} lines, found {len(lines):,}")
     values = np.zeros((len(lines), features), dtype=np.float32)
     labels = np.zeros(len(lines), dtype=np.int64)
     row = -1

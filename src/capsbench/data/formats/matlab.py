@@ -20,7 +20,7 @@ from capsbench.errors import CapsbenchError
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 HEADER = 128
-MAX_BYTES = 2 << 30
+MAX_BYTES = 1 << 30
 # Enough of a compressed variable to read its name.
 HEAD = 1024
 MATRIX, COMPRESSED = 14, 15

@@ -1,4 +1,4 @@
-"""PNG and JPEG files as arrays of bytes, through Pillow."""
+"""Pictures as arrays of bytes, through Pillow."""
 
 import warnings
 from pathlib import Path
@@ -7,9 +7,11 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
-FORMATS = ("PNG", "JPEG")
+# What torchvision's ImageFolder takes for images by name.
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
+FORMATS = ("PNG", "JPEG", "BMP", "PPM", "TIFF", "WEBP")
 MAX_SIDE = 20_000
+NO_PICTURE = "not a PNG or JPEG, nor another picture known here"
 
 
 class DamagedPicture(Exception):
@@ -25,7 +27,7 @@ def read_picture(path: Path, size: int | None) -> UInt8[np.ndarray, "height widt
             None leaves it as it is.
 
     Raises:
-        DamagedPicture: it is no PNG or JPEG, is cut or broken, or would be absurdly large.
+        DamagedPicture: it is no picture of these formats, is cut or broken, or would be absurdly large.
     """
     try:
         with warnings.catch_warnings():
@@ -45,7 +47,7 @@ def read_picture(path: Path, size: int | None) -> UInt8[np.ndarray, "height widt
         raise
     except Exception as error:
         # Pillow's decoders of a broken file raise OSError, SyntaxError, ValueError, struct.error and others.
-        reason = "not a PNG or JPEG" if isinstance(error, UnidentifiedImageError) else str(error)
+        reason = NO_PICTURE if isinstance(error, UnidentifiedImageError) else str(error)
         raise DamagedPicture(reason or type(error).__name__) from error
 
 

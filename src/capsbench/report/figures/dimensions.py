@@ -1,13 +1,14 @@
 """What the dimensions of a class capsule mean: the paper's figure 4, from the arms with a decoder."""
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from capsbench.errors import CapsbenchError
 from capsbench.report.analysis import Analysis
+from capsbench.report.arrays import read_arrays
 from capsbench.report.figures.style import Plate, dress, new_figure, plain_text
 
 ARMS = 4
@@ -76,12 +77,10 @@ def read_perturbed(folder: Path) -> Perturbed | None:
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            if "perturbed" not in arrays:
-                return None
-            kept = Perturbed(arrays["perturbed"], arrays["perturbed_labels"], arrays["perturbed_offsets"])
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        arrays = read_arrays(path, ("perturbed", "perturbed_labels", "perturbed_offsets"))
+    except CapsbenchError:
         return None
+    kept = Perturbed(*arrays.values())
     return kept if kept.rebuilt.ndim == 6 and kept.rebuilt.size else None
 
 

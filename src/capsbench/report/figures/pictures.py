@@ -1,13 +1,14 @@
 """Reconstructions: test images and what the decoder makes of the capsule of the predicted class."""
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 from matplotlib.axes import Axes
 
+from capsbench.errors import CapsbenchError
 from capsbench.report.analysis import Analysis
+from capsbench.report.arrays import read_arrays
 from capsbench.report.figures.style import Plate, new_figure, plain_text
 
 SHOWN = 10
@@ -54,11 +55,13 @@ def _read(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            images, rebuilt = arrays["images"], arrays["reconstructions"]
-            return (images, rebuilt, arrays["labels"], arrays["predicted"]) if len(images) else None
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        arrays = read_arrays(path, ("images", "reconstructions", "labels", "predicted"))
+    except CapsbenchError:
         return None
+    images, rebuilt, labels, predicted = arrays.values()
+    if images.ndim != 4 or rebuilt.shape != images.shape or {labels.shape, predicted.shape} != {images.shape[:1]}:
+        return None
+    return (images, rebuilt, labels, predicted) if len(images) else None
 
 
 def show_image(axes: Axes, image: UInt8[np.ndarray, "channels height width"] | None) -> None:
