@@ -119,7 +119,7 @@ def test_the_preset_with_more_seeds_is_read(tmp_path):
     sweep = fake_sweep({name: ARMS[name] for name in ("good", "bad")}, seeds=(0, 1, 2, 3), name="tiny", preset="small")
     write_runs(tmp_path / "runs", sweep, {name: TRUTHS[name] for name in ("good", "bad")})
     mine = claim(says("bad", "good", Kind.fewer_errors, sweep="tiny"))
-    found = read_evidence(tmp_path / "sweeps", tmp_path / "runs", [mine])
+    found = read_evidence(tmp_path / "sweeps", tmp_path / "runs", claims=[mine])
     assert [analysis.ablation.sweep.group for analysis in found["tiny"]] == ["tiny", "tiny-small"]
     (judged,) = judge_all(found, [mine])
     assert (judged.standing, judged.findings[0].origin) == (Standing.supported, "tiny-small")

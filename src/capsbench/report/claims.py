@@ -19,6 +19,7 @@ from capsbench.errors import CapsbenchError
 from capsbench.report.analysis import Analysis, Comparison, analyse, comparable_runs, compare
 from capsbench.report.claim_table import AFFINE, CLAIMS, Claim, Evidence, Kind
 from capsbench.report.collect import ArmRuns, collect
+from capsbench.report.results_file import read_results_file, results_files
 from capsbench.report.statistics.intervals import summarize
 from capsbench.report.statistics.seeds import BETTER_MARK
 from capsbench.report.verdicts import ALPHA, Verdict, images_in_10_000, p_text, sentence
@@ -83,15 +84,22 @@ class JudgedClaim:
         return list(dict.fromkeys(finding.command for finding in self.findings if finding.command))
 
 
-def read_evidence(sweeps_dir: Path, root: Path, claims: Sequence[Claim] = CLAIMS) -> dict[str, list[Analysis]]:
+def read_evidence(
+    sweeps_dir: Path, root: Path, results: Path | None = None, claims: Sequence[Claim] = CLAIMS
+) -> dict[str, list[Analysis]]:
     """The runs of every sweep that a claim names, the full sweep before the presets that have
-    run; sweeps without a file are absent.
+    run, and those before committed results; sweeps without a file are absent.
 
     Args:
         sweeps_dir: folder of the sweep files.
         root: folder of all runs.
+        results: folder of committed results, where runs need not be there any more.
         claims: the claims.
     """
+    kept: dict[str, list[Analysis]] = {}
+    for path in results_files(results).values() if results else ():
+        analysis = analyse(read_results_file(path))
+        kept.setdefault(analysis.ablation.sweep.name, []).append(analysis)
     names = {item.sweep for claim in claims for item in (*claim.evidence, *claim.first_look)}
     found: dict[str, list[Analysis]] = {}
     for name in sorted(names):
@@ -100,7 +108,7 @@ def read_evidence(sweeps_dir: Path, root: Path, claims: Sequence[Claim] = CLAIMS
         presets = map(str, read_file(find_file(name, sweeps_dir)).get("presets") or {})
         run = [preset for preset in presets if (root / f"{name}-{preset}").is_dir()]
         designs = [load_sweep(name, sweeps_dir, preset) for preset in (None, *run)]
-        found[name] = [_study(design, root) for design in designs]
+        found[name] = [*(_study(design, root) for design in designs), *kept.get(name, [])]
     return found
 
 

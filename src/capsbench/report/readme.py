@@ -1,0 +1,178 @@
+"""The README's results, written from the committed files of `results/` and from nothing else.
+
+A section stands between `<!-- NAME: begin ... -->` and `<!-- NAME: end -->`; the text around it is a person's.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from capsbench.errors import CapsbenchError
+from capsbench.report.analysis import Analysis, ArmSummary
+from capsbench.report.claims_file import FILE as CLAIMS_FILE
+from capsbench.report.concerns import commits, hardware, packages
+from capsbench.report.results_check import read_checked
+from capsbench.report.results_file import read_values, results_files, sweep_command
+from capsbench.report.statistics.intervals import summarize
+from capsbench.report.tables.cells import mean_cell, published_cell, summary_cell
+from capsbench.report.tables.table import MISSING, markdown_text
+from capsbench.report.verdicts import sentence
+from capsbench.sweep_file import Published
+
+# Sweeps with a table of their own; the others are behind the claims and in the list of files.
+IN_FULL = ("table1", "fidelity")
+SECTION = "<!-- {0}: begin, written by scripts/readme_results.py -->\n{1}\n<!-- {0}: end -->"
+NOTHING = "Nothing has been run yet: `capsbench sweep table1 --preset cpu` is the first thing to run."
+CAPTION = (
+    "Ours: mean ± standard deviation over the seeds, with the 95 % t-interval of the mean (Wilson's where there is one "
+    "run), at the last epoch; the test images choose nothing. *Published* numbers are others', as the source in "
+    "brackets gives them, and come from longer training unless it says otherwise."
+)
+
+
+def with_results(readme: str, folder: Path) -> str:
+    """The README with its generated sections written anew.
+
+    Raises:
+        CapsbenchError: a section's marks are missing, or a file of results contradicts itself.
+    """
+    return _put(_put(readme, "results", results_section(folder)), "speed", speed_section(folder))
+
+
+def _put(readme: str, name: str, text: str) -> str:
+    marks = re.compile(rf"<!-- {name}: begin[^>]*-->\n.*?<!-- {name}: end -->", re.DOTALL)
+    if len(marks.findall(readme)) != 1:
+        raise CapsbenchError(f"the README needs one section between <!-- {name}: begin --> and <!-- {name}: end -->")
+    return marks.sub(lambda _: SECTION.format(name, text), readme)
+
+
+def results_section(folder: Path) -> str:
+    """Ours beside published, the claims and the list of files."""
+    analyses, problems = {}, []
+    for group, path in results_files(folder).items():
+        analyses[group], found = read_checked(path)
+        problems += found
+    if problems:
+        raise CapsbenchError("results that contradict themselves:\n" + "\n".join(problems))
+    if not analyses:
+        return NOTHING
+    full = [analysis for analysis in analyses.values() if analysis.ablation.sweep.name in IN_FULL]
+    full.sort(key=lambda analysis: (IN_FULL.index(analysis.ablation.sweep.name), analysis.ablation.sweep.group))
+    parts = [CAPTION] if full else []
+    parts += [_sweep_part(analysis) for analysis in full]
+    if (folder / CLAIMS_FILE).exists():
+        parts.append(_claims_part(read_values(folder / CLAIMS_FILE)["claims"]))
+    parts.append(_files_part(analyses, folder))
+    return "\n\n".join(parts)
+
+
+def speed_section(folder: Path) -> str:
+    """Milliseconds a step of every benchmarked arm, machine by machine."""
+    parts = [_bench_part(path) for path in sorted(folder.glob("bench-*.json"))]
+    return "\n\n".join(parts) or "Not measured yet: `capsbench bench --against naive --out results` measures it."
+
+
+def _sweep_part(analysis: Analysis) -> str:
+    ablation = analysis.ablation
+    sweep = ablation.sweep
+    head = f"**{markdown_text(sweep.title)}**" + (f", preset `{sweep.preset}`" if sweep.preset else "")
+    affine = any("affine/accuracy" in run.metrics for run in ablation.done)
+    published = any(arm.arm.published for arm in ablation.arms.values())
+    header = ["arm", "ours: error %", "95 % interval", "errors by seed", "ours: error %, epoch chosen by validation"]
+    header += ["affNIST-like accuracy %"] * affine + ["*published: error %*"] * published
+    rows = []
+    for arm in analysis.arms.values():
+        row = [arm.runs.arm.label, summary_cell(arm.error, 2).text, _interval(arm), _by_seed(arm), _selected(arm)]
+        row += [mean_cell(arm.runs, "affine/accuracy", 100, 1).text] * affine
+        rows.append([markdown_text(cell) for cell in row] + [_published(arm.runs.arm.published)] * published)
+    lines = [f"{head} ({_origin(analysis)}):", "", *_table(header, rows)]
+    said = [sentence(pair, ablation).text for pair in analysis.declared if pair.paired]
+    return "\n".join([*lines, *([""] if said else []), *(f"- {markdown_text(text)}" for text in said)])
+
+
+def _origin(analysis: Analysis) -> str:
+    ablation = analysis.ablation
+    sweep, runs = ablation.sweep, ablation.done
+    versions = dict.fromkeys(packages(run.provenance).get("torch", "unknown") for run in runs)
+    where = "; ".join(dict.fromkeys(hardware(run.provenance) for run in runs))
+    at = ", ".join(dict.fromkeys(commit[:10] for commit in commits(runs)))
+    seeds = ", ".join(map(str, sorted({run.seed for run in runs})))
+    facts = (
+        f"{len(runs)} of {len(ablation.planned)} runs, seeds {seeds}; commit {at}; {where}; torch {', '.join(versions)}"
+    )
+    return f"`{sweep_command(sweep.name, sweep.preset)}`; {markdown_text(facts)}"
+
+
+def _interval(arm: ArmSummary) -> str:
+    if arm.error is None or arm.wilson is None:
+        return MISSING
+    low, high = arm.wilson if math.isnan(arm.error.low) else (arm.error.low, arm.error.high)
+    return f"{max(low, 0):.2f} to {min(high, 100):.2f}"
+
+
+def _by_seed(arm: ArmSummary) -> str:
+    return ", ".join(map(str, arm.counts.values())) or MISSING
+
+
+def _selected(arm: ArmSummary) -> str:
+    accuracy = arm.runs.values("test_selected/accuracy")
+    return summary_cell(summarize(100 * (1 - accuracy)) if accuracy.size else None, 2).text
+
+
+def _published(published: Published | None) -> str:
+    return f"*{markdown_text(published_cell(published).text)}*" if published else MISSING
+
+
+def _claims_part(claims: Sequence[Mapping[str, Any]]) -> str:
+    rows = []
+    for claim in claims:
+        run = [found for found in claim["findings"] if found["evidence"]]
+        said = " ".join(f"{found['text']} ({found['seeds'][1]} seeds)" for found in run)
+        commands = dict.fromkeys(f"`{found['command']}`" for found in run or claim["findings"])
+        rows.append([markdown_text(claim["statement"]), f"**{claim['verdict']}**", markdown_text(said) or MISSING])
+        rows[-1].append(", ".join(commands))
+    head = "**What people say about capsules**, put to tests that were written down before anything ran:"
+    return "\n".join([head, "", *_table(["claim", "verdict", "evidence", "command"], rows)])
+
+
+def _files_part(analyses: Mapping[str, Analysis], folder: Path) -> str:
+    links = [
+        f"[{group}]({folder.name}/{group}.json) ({len(analysis.ablation.done)} of {len(analysis.ablation.planned)})"
+        for group, analysis in analyses.items()
+    ]
+    return (
+        "Numbers, verdicts and predicted classes of every run are in one file a sweep (runs done of runs planned): "
+        f"{', '.join(links)}."
+    )
+
+
+def _bench_part(path: Path) -> str:
+    result = json.loads(path.read_text())
+    origin, arms = result["provenance"], result["arms"]
+    slowest = max(arms, key=lambda arm: arm["ms"])["arm"]
+    speeds = result["speed_over"][slowest]
+    rows = [
+        [
+            markdown_text(arm["arm"]),
+            f"{arm['ms']:,.1f} [{arm['ms_low']:,.1f}, {arm['ms_high']:,.1f}]",
+            f"{arm['images_per_second']:,.0f}",
+            f"{arm['epoch_seconds']:,.0f}",
+            f"{speeds[arm['arm']]:.3g} x",
+        ]
+        for arm in arms
+    ]
+    about = f"{hardware(origin)}, torch {packages(origin).get('torch')}, batch {result['batch']}, {result['precision']}"
+    about += f", {result['rounds']} rounds in turns, commit {str(origin.get('commit') or 'unknown')[:10]}"
+    head = f"{markdown_text(about)} ([file]({path.parent.name}/{path.name})):"
+    header = ["arm", "ms a step, median [quartiles]", "images/s", "s an epoch", f"speed over {markdown_text(slowest)}"]
+    return "\n".join([head, "", *_table(header, rows)])
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(header)} |"
+    yield f"|{'---|' * len(header)}"
+    for row in rows:
+        yield f"| {' | '.join(row)} |"

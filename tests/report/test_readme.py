@@ -1,0 +1,83 @@
+"""The README's results come from the committed files alone."""
+
+import json
+
+import pytest
+
+from capsbench.errors import CapsbenchError
+from capsbench.report.claims import CLAIMS, judge_all
+from capsbench.report.claims_file import write_claims_file
+from capsbench.report.readme import NOTHING, results_section, speed_section, with_results
+from capsbench.report.report import study
+from capsbench.report.results_file import write_results_file
+from report.fake_runs import PROVENANCE, Truth, fake_sweep, write_runs
+
+README = """# Mine
+<!-- results: begin -->
+old
+<!-- results: end -->
+between
+<!-- speed: begin, old -->
+<!-- speed: end -->
+after
+"""
+
+
+@pytest.fixture
+def results(tmp_path):
+    sweep = fake_sweep(name="table1", preset="cpu", seeds=(0, 1, 2))
+    write_runs(tmp_path / "runs", sweep, {"capsnet_r3": Truth(40), "cnn_max": Truth(500)}, images=800)
+    analysis = study(sweep, tmp_path / "runs")
+    write_results_file(analysis, tmp_path / "results")
+    write_claims_file(judge_all({}, CLAIMS[:2]), tmp_path / "results")
+    return tmp_path / "results"
+
+
+def test_without_results_it_says_that_nothing_has_been_run(tmp_path):
+    text = with_results(README, tmp_path)
+    assert NOTHING in text
+    assert "Not measured yet" in text
+    assert "old" not in text
+    assert "\nbetween\n" in text
+    assert text.endswith("\nafter\n")
+    assert with_results(text, tmp_path) == text
+
+
+def test_ours_stand_beside_what_was_published_and_each_is_marked(results):
+    text = results_section(results)
+    row = next(line for line in text.splitlines() if line.startswith("| CapsNet, 3 iterations"))
+    assert "*0.25 ± 0.005 (Sabour 2017, Table 1; published)*" in row
+    assert "ours: error %" in text
+    assert "*published: error %*" in text
+    assert "`capsbench sweep table1 --preset cpu`; 6 of 12 runs, seeds 0, 1, 2; commit 0123456789; Fake CPU" in text
+    assert "- CNN, max pooling is worse than CapsNet, 3 iterations" in text
+    assert "| Max pooling throws away where things are. | **not yet run** | – | `capsbench sweep pooling` |" in text
+    assert "[table1-cpu](results/table1-cpu.json) (6 of 12)" in text
+
+
+def test_results_that_contradict_themselves_are_refused(results):
+    path = results / "table1-cpu.json"
+    values = json.loads(path.read_text())
+    values["runs"][0]["metrics"]["test/errors"] += 1
+    path.write_text(json.dumps(values))
+    with pytest.raises(CapsbenchError, match=r"table1-cpu.json: capsnet_r3 seed 0: test/errors"):
+        results_section(results)
+
+
+def test_speed_is_against_the_slowest(tmp_path):
+    arms = [
+        {"arm": name, "ms": ms, "ms_low": ms, "ms_high": ms, "images_per_second": 128e3 / ms, "epoch_seconds": ms / 2}
+        for name, ms in (("eager", 100.0), ("naive", 400.0))
+    ]
+    result = {"arms": arms, "batch": 128, "precision": "32-true", "rounds": 5, "provenance": PROVENANCE}
+    result["speed_over"] = {"eager": {}, "naive": {"eager": 4.0, "naive": 1.0}}
+    (tmp_path / "bench-fake.json").write_text(json.dumps(result))
+    text = speed_section(tmp_path)
+    assert "| eager | 100.0 [100.0, 100.0] | 1,280 | 50 | 4 x |" in text
+    assert "speed over naive" in text
+    assert "Fake CPU 3000, 2 cores, torch 2.13.0, batch 128" in text
+
+
+def test_a_readme_without_its_marks_is_refused(tmp_path):
+    with pytest.raises(CapsbenchError, match="section between <!-- speed: begin -->"):
+        with_results(README.replace("speed: end", "end"), tmp_path)
