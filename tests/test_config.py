@@ -85,6 +85,41 @@ def test_nested_values_and_families_are_seen(cfg):
     assert run_hash(changed) != run_hash(cfg) != run_hash(replace(cfg, model=Cnn()))
 
 
+# Pairs of configurations that train the very same network the very same way.
+SAME_RUN = [
+    ("model=capsnet_small model.reconstruction=false", "model.decoder_hidden=[7]"),
+    ("model=capsnet_small model.decoder=deconvolution", "model.decoder_hidden=[7]"),
+    ("model=capsnet_small model.routing.algorithm=em", "model.bias=false"),
+    ("model=capsnet_small model.routing.algorithm=homogeneous", "model.class_dim=16"),
+    ("model=capsnet_small model.routing.algorithm=shared", "model.transforms=single"),
+    ("model=capsnet_small model.routing.algorithm=self_routing model.reconstruction=false", "model.transforms=single"),
+    ("model=capsnet_small model.routing.iterations=1", "model.routing.gradient=detach"),
+    ("model=inverted_attention_net model.iterations=1", "model.concurrent=false"),
+    ("model=cnn_small model.pooling=none", "model.windows=[1,1]"),
+    ("model=cnn_small", "loss=paper"),
+    ("model=cnn_small", "loss.reconstruction_weight=1"),
+    ("model=cnn_small", "loss.margin_positive=0.8"),
+    ("model=capsnet_small", "loss.spread_end=0.8"),
+    ("optimizer=adam_constant", "optimizer.decay_steps=7"),
+    ("optimizer.schedule=cosine", "optimizer.decay=0.5"),
+]
+
+
+@pytest.mark.parametrize(("base", "ignored"), SAME_RUN)
+def test_a_key_without_effect_is_not_part_of_the_identity(base, ignored):
+    plain, changed = compose(base.split()), compose([*base.split(), ignored])
+    assert plain != changed
+    assert run_hash(changed) == run_hash(plain)
+
+
+@pytest.mark.parametrize("base", ["model=capsnet_small", "model=cnn_small", "model=inverted_attention_net"])
+def test_the_same_keys_count_where_they_have_an_effect(base):
+    for other, ignored in SAME_RUN:
+        if other.split()[0] != base or len(other.split()) == 1:
+            continue
+        assert run_hash(compose([base, ignored])) != run_hash(compose([base])), ignored
+
+
 def test_digest_does_not_depend_on_the_order_of_keys():
     assert digest({"a": 1, "b": {"c": 2, "d": 3}}) == digest({"b": {"d": 3, "c": 2}, "a": 1})
     assert digest({"a": 1}) != digest({"a": 2})

@@ -154,6 +154,7 @@ class CapsNet:
     name: str = key("capsnet", "what the model is called in tables", identity=False)
     stem_channels: int = key(256, "channels of the first convolution")
     stem_kernel: int = key(9, "kernel of the first convolution")
+    stem_depth: int = key(1, "convolutions before the primary capsules; those after the first keep the map's size")
     primary_types: int = key(32, "types of primary capsules (capsules per position)")
     primary_dim: int = key(8, "dimensions of a primary capsule's pose")
     primary_kernel: int = key(9, "kernel of the primary capsules' convolution")
@@ -187,7 +188,7 @@ class CapsNet:
 
 @dataclass
 class MatrixCapsNet:
-    """Convolutional capsules with pose matrices: Hinton et al. 2018 (em) or De Sousa Ribeiro et al. 2020."""
+    """Convolutional capsules with pose matrices: Hinton et al. 2018 (em), De Sousa Ribeiro et al. 2020, or others."""
 
     name: str = key("matrix_capsnet", "what the model is called in tables", identity=False)
     stem_channels: int = key(32, "A: channels of the first convolution (5x5, stride 2)")
@@ -196,8 +197,10 @@ class MatrixCapsNet:
     pose_side: int = key(4, "rows and columns of a pose matrix")
     kernel: int = key(3, "kernel of the convolutional capsule layers")
     strides: list[int] = key([2, 1], "strides of the convolutional capsule layers")
-    algorithm: RoutingAlgorithm = key(RoutingAlgorithm.em, "em or variational_bayes")
-    iterations: int = key(3, "routing iterations")
+    algorithm: RoutingAlgorithm = key(
+        RoutingAlgorithm.em, "em, variational_bayes, self_routing, dynamic, max_min or uniform"
+    )
+    iterations: int = key(3, "routing iterations; self_routing and uniform have none")
     coordinates: bool = key(True, "add the position to the first two numbers of votes for classes")
 
 
@@ -285,6 +288,21 @@ class Cnn:
     dropout: float = key(0.0, "dropout rate before the class scores")
 
 
+ITERATIVE = (
+    RoutingAlgorithm.dynamic,
+    RoutingAlgorithm.max_min,
+    RoutingAlgorithm.em,
+    RoutingAlgorithm.variational_bayes,
+    RoutingAlgorithm.inverted_attention,
+)
+CONVOLUTIONAL = (
+    RoutingAlgorithm.em,
+    RoutingAlgorithm.variational_bayes,
+    RoutingAlgorithm.self_routing,
+    RoutingAlgorithm.dynamic,
+    RoutingAlgorithm.max_min,
+    RoutingAlgorithm.uniform,
+)
 OWN_ACTIVATION = (RoutingAlgorithm.em, RoutingAlgorithm.variational_bayes, RoutingAlgorithm.self_routing)
 OWN_LOGITS = (RoutingAlgorithm.inverted_attention, RoutingAlgorithm.homogeneous)
 
@@ -319,3 +337,33 @@ def routing_of(model: object) -> str:
             return "dynamic"
         case _:
             return ""
+
+
+def ignored_keys(model: object) -> list[str]:
+    """Keys of a model, dotted, that its other keys leave without any effect, so that they are not part of its identity.
+
+    Only what shipped models set, or what has to have some value: a key that someone must have set himself to no effect
+    is refused in `checks.py`.
+    """
+    match model:
+        case CapsNet() | EfficientCapsNet():
+            return [name for name, ignored in _ignored_by_capsules(model) if ignored]
+        case InvertedAttentionNet():
+            return ["concurrent"] if model.iterations == 1 else []
+        case Cnn():
+            return ["windows"] if model.pooling is Pooling.none else []
+        case _:
+            return []
+
+
+def _ignored_by_capsules(model: CapsNet | EfficientCapsNet) -> list[tuple[str, bool]]:
+    algorithm, decoder = model.routing.algorithm, model.reconstruction
+    dense = not isinstance(model, CapsNet) or model.decoder is DecoderKind.dense
+    no_matrices = algorithm is RoutingAlgorithm.self_routing and not decoder
+    return [
+        ("decoder_hidden", not (decoder and dense)),
+        ("bias", algorithm in (*OWN_ACTIVATION, *OWN_LOGITS)),
+        ("class_dim", algorithm is RoutingAlgorithm.homogeneous or no_matrices),
+        ("transforms", algorithm is RoutingAlgorithm.shared or no_matrices),
+        ("routing.gradient", model.routing.iterations == 1),
+    ]

@@ -19,6 +19,10 @@ SMALL = {
     "variational_bayes": keys.MatrixCapsNet(
         **TINY_MATRIX, algorithm=RoutingAlgorithm.variational_bayes, stem_batch_norm=True
     ),
+    **{
+        f"matrix_{algorithm}": keys.MatrixCapsNet(**TINY_MATRIX, algorithm=algorithm)
+        for algorithm in keys.CONVOLUTIONAL[2:]
+    },
     "efficient": keys.EfficientCapsNet(decoder_hidden=[8]),
     "self_routing": keys.SelfRoutingResNet(planes=4, blocks=1, types=4),
     "self_routing_dynamic": keys.SelfRoutingResNet(planes=4, blocks=1, types=4, routing=Routing()),
@@ -44,13 +48,21 @@ def count(model):
         ("inverted_attention_net", CIFAR, 1_828_817),
         ("self_routing_resnet", CIFAR, 931_664),
         ("deepcaps", GREY, 8_441_920),
+        ("deepcaps", (3, 64, 10), 13_359_424),
         ("matrix_capsnet", NORB, 317_194),
         ("matrix_capsnet_small", NORB, 68_754),
     ],
 )
 def test_parameters_without_decoder(name, frame, expected):
-    """Published: 161,824; about 1.5 million; 1.83 million; 0.9 million; 7.2 million (see deepcaps.py); 310K; 68K."""
+    """Published: 161,824; about 1.5 million; 1.83 million; 0.9 million; two of deepcaps.py; 310K; 68K."""
     assert count(build_model(compose([f"model={name}"]).model, *frame)) == expected
+
+
+def test_deepcaps_has_the_papers_7_2_million_with_class_capsules_of_8_dimensions():
+    with torch.device("meta"):
+        assert count(build_model(keys.DeepCaps(class_dim=8), 3, 32, 10)) == 7_215_184
+        decoder = build_model(keys.DeepCaps(), *GREY).decoder
+    assert sum(weight.numel() for weight in decoder.parameters()) == 58_417
 
 
 def test_matrix_capsules_by_the_papers_sizes():
@@ -138,9 +150,18 @@ def test_em_network_starts_with_the_released_codes_costs():
 
 
 def test_too_small_images_are_refused():
-    for cfg, size in ((keys.EfficientCapsNet(), 20), (keys.HvcNet(), 18), (keys.MatrixCapsNet(), 10)):
-        with pytest.raises(CapsbenchError, match="too small"):
-            build_model(cfg, 1, size, 10)
+    """By one pixel; the smallest size that is not refused gives an answer."""
+    smallest = (
+        (keys.CapsNet(primary_types=2), 17),
+        (keys.EfficientCapsNet(), 27),
+        (keys.HvcNet(), 19),
+        (keys.MatrixCapsNet(**TINY_MATRIX), 17),
+        (keys.InvertedAttentionNet(backbone=[4, 8], types=[3, 4, 4]), 13),
+    )
+    for cfg, size in smallest:
+        with pytest.raises(CapsbenchError, match=f"too small for model.* {size} pixels are needed"):
+            build_model(cfg, 1, size - 1, 10)
+        assert build_model(cfg, 1, size, 10).eval()(torch.rand(2, 1, size, size)).scores.shape == (2, 10)
 
 
 def test_controls_match_capsnet_in_parameters_and_in_macs():

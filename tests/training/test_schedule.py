@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from capsbench.compose import compose
 from capsbench.config import Optimizer, Schedule
 from capsbench.training.schedule import rate_factor
 
@@ -75,3 +76,30 @@ def test_drives_the_optimiser():
         optimizer.step()
         schedule.step()
         assert optimizer.param_groups[0]["lr"] == pytest.approx(1e-3 * 0.96 ** (step / 2000), rel=1e-12)
+
+
+def test_staircase_drops_once_in_so_many_steps():
+    """Recipes that lower the rate once an epoch, here of 10 steps; down to the floor."""
+    cfg = Optimizer(schedule=Schedule.staircase, decay=0.5, decay_steps=10, lr=0.1, floor=0.02)
+    assert rates(cfg, 99, [0, 9, 10, 19, 20, 29, 30]) == pytest.approx([0.1, 0.1, 0.05, 0.05, 0.025, 0.025, 0.02])
+
+
+def test_multistep_drops_at_shares_of_the_planned_steps():
+    """350 epochs of 391 steps with a tenth after 150 and again after 250 of them (Tsai et al. 2020)."""
+    cfg, epoch = compose(["model=cnn_small", "optimizer=sgd_multistep"]).optimizer, 391
+    steps = [0, 150 * epoch - 1, 150 * epoch, 250 * epoch - 1, 250 * epoch, 350 * epoch]
+    assert rates(cfg, 350 * epoch, steps) == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
+
+
+def test_cosine_goes_from_the_first_rate_to_the_floor():
+    cfg = Optimizer(schedule=Schedule.cosine, lr=0.1, floor=0.02)
+    assert rates(cfg, 400, [0, 100, 200, 300, 400, 500]) == pytest.approx(
+        [0.1, 0.02 + 0.04 * (1 + 0.5**0.5), 0.06, 0.02 + 0.04 * (1 - 0.5**0.5), 0.02, 0.02]
+    )
+
+
+def test_the_recipe_of_byerly_lowers_the_rate_once_an_epoch():
+    cfg = compose(["experiment=byerly2021/mnist"])
+    epoch = 55_000 // cfg.trainer.batch_size
+    found = rates(cfg.optimizer, 300 * epoch, [0, epoch - 1, epoch, 7 * epoch, 299 * epoch])
+    assert found == pytest.approx([1e-3 * 0.98**number for number in (0, 0, 1, 7, 299)])

@@ -1,12 +1,16 @@
 """Class capsules: transformation matrices, what else a routing algorithm learns, and the one place that picks it.
 
+An algorithm that learns nothing of its own and asks for no key of its own is looked up by its name: `NAME_routing` in
+`capsules/routing/NAME.py`. All others have a case in `ClassCapsules._route`.
+
 Letters: B batch, I input capsules, T their types, P positions (I = T * P), J classes, D and E input and output pose
 dimensions.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -31,15 +35,16 @@ from capsbench.capsules.squash import activation_of, at_least_fp32
 from capsbench.capsules.votes import FactoredVotes, StoredVotes, Votes
 from capsbench.config_models import RoutingAlgorithm as Algorithm
 
-STARTS_UNIFORM = (
-    Algorithm.dynamic,
-    Algorithm.max_min,
-    Algorithm.em,
-    Algorithm.variational_bayes,
-    Algorithm.inverted_attention,
-)
 SAME_VOTES = (Algorithm.random_fixed, Algorithm.self_attention)
 NO_BIAS = (*keys.OWN_ACTIVATION, *keys.OWN_LOGITS)
+
+
+def named_routing(algorithm: Algorithm) -> Callable[..., Routed] | None:
+    """`NAME_routing` in `capsules/routing/NAME.py`, if there is one."""
+    found: Callable[..., Routed] | None = getattr(
+        import_module(f"capsbench.capsules.routing.{algorithm}"), f"{algorithm}_routing", None
+    )
+    return found
 
 
 class ClassCapsules(nn.Module):
@@ -96,6 +101,7 @@ class ClassCapsules(nn.Module):
         squashed = algorithm not in NO_BIAS
         linear = algorithm is Algorithm.inverted_attention or (squashed and squash_kind is keys.Squash.layer_norm)
         self.read_out = nn.Linear(dim, 1) if linear else None
+        self.named = named_routing(algorithm)
         self._add_parameters(algorithm, types * positions)
 
     def _add_parameters(self, algorithm: Algorithm, inputs: int) -> None:
@@ -156,15 +162,15 @@ class ClassCapsules(nn.Module):
         For iterative algorithms it is their first iteration. Where coupling is all that tells the classes apart
         (self_routing), or where there is none, there is no counterpart and nothing changes.
         """
-        routing, algorithm = self.routing, self.routing.algorithm
-        if algorithm in STARTS_UNIFORM:
+        routing, named, algorithm = self.routing, self.named, self.routing.algorithm
+        if algorithm in keys.ITERATIVE:
             self.routing = replace(routing, iterations=1)
         elif algorithm in SAME_VOTES:
-            self.routing = replace(routing, algorithm=Algorithm.uniform)
+            self.routing, self.named = replace(routing, algorithm=Algorithm.uniform), uniform_routing
         try:
             yield self.routing is not routing
         finally:
-            self.routing = routing
+            self.routing, self.named = routing, named
 
     def forward(
         self,
@@ -205,8 +211,6 @@ class ClassCapsules(nn.Module):
                 return max_min_routing(
                     self.votes(poses_BID), self.bias_JE, iterations=cfg.iterations, gradient=cfg.gradient, **squashed
                 )
-            case Algorithm.uniform:
-                return uniform_routing(self.votes(poses_BID), self.bias_JE, **squashed)
             case Algorithm.random_fixed:
                 return random_fixed_routing(self.votes(poses_BID), self.coupling_JI, self.bias_JE, **squashed)
             case Algorithm.shared:
@@ -222,9 +226,12 @@ class ClassCapsules(nn.Module):
                 )
             case Algorithm.homogeneous:
                 return homogeneous_capsules(poses_BID, self.expanded_transforms(), self._normalise_homogeneous)
-            case _:
+            case Algorithm.em | Algorithm.variational_bayes | Algorithm.self_routing:
                 assert activations_BI is not None
                 return self._route_activations(poses_BID, activations_BI, with_coupling=with_coupling)
+            case _:
+                assert self.named is not None
+                return self.named(self.votes(poses_BID), self.bias_JE, **squashed)
 
     def _route_activations(self, poses_BID: Tensor, activations_BI: Tensor, *, with_coupling: bool) -> Routed:
         """The algorithms that look at activations of the input capsules."""

@@ -12,7 +12,7 @@ from capsbench.capsules.class_capsules import ClassCapsules
 from capsbench.capsules.decoder import Decoder
 from capsbench.capsules.primary import PrimaryCapsules
 from capsbench.capsules.squash import activation_of
-from capsbench.errors import CapsbenchError
+from capsbench.models.image_size import map_size
 from capsbench.models.output import Output
 
 
@@ -26,16 +26,18 @@ class CapsNet(nn.Module):
     def __init__(self, cfg: keys.CapsNet, channels: int, size: int, classes: int) -> None:
         super().__init__()
         self.cfg = cfg
-        stem_size = size - cfg.stem_kernel + 1
-        primary_size = (stem_size - cfg.primary_kernel) // cfg.primary_stride + 1
-        if stem_size < cfg.primary_kernel:
-            raise CapsbenchError(
-                f"images of {size}x{size} are too small for model.stem_kernel={cfg.stem_kernel} and model."
-                f"primary_kernel={cfg.primary_kernel}: {cfg.stem_kernel + cfg.primary_kernel - 1} pixels are needed"
-            )
+        primary_size = map_size(
+            size,
+            [(cfg.stem_kernel, 1), (cfg.primary_kernel, cfg.primary_stride)],
+            f"model.stem_kernel={cfg.stem_kernel} and model.primary_kernel={cfg.primary_kernel}",
+        )
         self.primary_shape = (cfg.primary_types, primary_size, primary_size)
         scale = 1 / cfg.primary_types if cfg.primary_scale is keys.PrimaryScale.inverse_types else 1.0
         self.stem = nn.Conv2d(channels, cfg.stem_channels, cfg.stem_kernel)
+        self.deeper = nn.ModuleList(
+            nn.Conv2d(cfg.stem_channels, cfg.stem_channels, cfg.stem_kernel, padding="same")
+            for _ in range(cfg.stem_depth - 1)
+        )
         self.primary = PrimaryCapsules(
             cfg.stem_channels,
             cfg.primary_types,
@@ -78,7 +80,10 @@ class CapsNet(nn.Module):
                 None: the longest capsule.
             with_routing: also return coupling coefficients and primary capsule lengths.
         """
-        primary_BID = self.primary(functional.relu(self.stem(images)))
+        maps = functional.relu(self.stem(images))
+        for convolution in self.deeper:
+            maps = functional.relu(convolution(maps))
+        primary_BID = self.primary(maps)
         routed = self.class_capsules(primary_BID, with_coupling=with_routing)
         reconstruction = None
         if self.decoder is not None:
@@ -101,11 +106,13 @@ def initialize(model: CapsNet, kind: keys.Initialization) -> None:
         if transforms_JDIE is not None:
             nn.init.normal_(transforms_JDIE, std=0.01)
         return
-    _truncated_normal(model.stem.weight, 0.05)
+    stem = [model.stem, *model.deeper]
+    for convolution in stem:
+        _truncated_normal(convolution.weight, 0.05)
     _truncated_normal(model.primary.conv.weight, 0.1)
     if transforms_JDIE is not None:
         _truncated_normal(transforms_JDIE, 0.1)
-    biases = [model.stem.bias, model.primary.bias, model.class_capsules.bias_JE]
+    biases = [*(convolution.bias for convolution in stem), model.primary.bias, model.class_capsules.bias_JE]
     for layer in model.decoder.layers if model.decoder is not None else ():
         if isinstance(layer, nn.Linear | nn.ConvTranspose2d):
             _truncated_normal(layer.weight, 0.1)

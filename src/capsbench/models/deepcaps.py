@@ -1,7 +1,9 @@
 """DeepCaps (Rajasegaran et al. 2019): capsules in residual cells, routed by 3-D convolution in the last of them.
 
-Layers were confirmed in the authors' code (brjathu/deepcaps, `DeepCapsNet28`), which gives 8,441,920 parameters on
-28x28 grey images without the decoder; the 7.2 million of the paper (as recalled) could not be reproduced from it.
+Layers were confirmed in the authors' code (brjathu/deepcaps, `deepcaps.py`, in both of its versions), which gives
+8,441,920 parameters on 28x28 grey images (`DeepCapsNet28`) and 13,359,424 on 64x64 colour ones (`DeepCapsNet`), each
+without the decoder, which has another 58,417 on 28x28. The paper's 7.2 million (as recalled) are neither; the layers
+come to that, 7,215,184, on 32x32 colour images with class capsules of 8 dimensions instead of 32 (`model.class_dim=8`).
 Strided convolutions are padded on both sides here, not on the far side only.
 
 Letters: B batch, T capsule types, D pose dimensions, H and W rows and columns, I input capsules, J output types.

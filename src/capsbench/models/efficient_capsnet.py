@@ -11,11 +11,10 @@ from capsbench import config_models as keys
 from capsbench.capsules.class_capsules import ClassCapsules
 from capsbench.capsules.decoder import Decoder
 from capsbench.capsules.squash import activation_of, squash
-from capsbench.errors import CapsbenchError
+from capsbench.models.image_size import map_size
 from capsbench.models.output import Output
 
 STEM = ((32, 5, 1), (64, 3, 1), (64, 3, 1), (128, 3, 2))
-STEM_FIELD = 5 + 2 + 2 + 2
 
 
 class EfficientCapsNet(nn.Module):
@@ -25,20 +24,16 @@ class EfficientCapsNet(nn.Module):
         super().__init__()
         self.cfg = cfg
         layers: list[nn.Module] = []
-        before, maps = channels, size
+        before = channels
         for width, kernel, stride in STEM:
             layers += [
                 nn.Conv2d(before, width, kernel, stride),
                 nn.ReLU(),
                 nn.BatchNorm2d(width, eps=1e-3, momentum=0.01),
             ]
-            before, maps = width, (maps - kernel) // stride + 1
-        maps -= cfg.primary_kernel - 1
-        if maps < 1:
-            raise CapsbenchError(
-                f"images of {size}x{size} are too small for model.primary_kernel={cfg.primary_kernel}: "
-                f"{STEM_FIELD + 2 * (cfg.primary_kernel - 1)} pixels are needed"
-            )
+            before = width
+        windows = [(kernel, stride) for _, kernel, stride in STEM]
+        maps = map_size(size, [*windows, (cfg.primary_kernel, 1)], f"model.primary_kernel={cfg.primary_kernel}")
         self.stem = nn.Sequential(*layers)
         self.dim = before // cfg.primary_types
         self.primary = nn.Conv2d(before, before, cfg.primary_kernel, groups=before)

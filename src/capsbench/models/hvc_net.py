@@ -1,9 +1,10 @@
 """Branching network with homogeneous vector capsules ("No routing needed between capsules", Byerly et al. 2021).
 
 Nine 3x3 convolutions; after the third, sixth and ninth a branch ends in class capsules, and the branches' logits are
-weighed and added. 1,514,187 parameters on 28x28 grey images with 10 classes (as recalled; about 1.5 million in the
-abstract), which the authors' code confirms for capsules that are whole maps (AdamByerly/BMCNNwHFCs,
-`SmallImageBranchingMerging`, `caps_from_conv_zxy`, before its batch normalisation of logits).
+weighed and added. 1,514,187 parameters on 28x28 grey images with 10 classes, as Papers with Code's table for MNIST
+lists them (which public repositories quote; about 1.5 million follow from the abstract). The authors' code gives that
+many for capsules that are whole maps (AdamByerly/BMCNNwHFCs, `SmallImageBranchingMerging`, `caps_from_conv_zxy`),
+before the batch normalisation of logits that it has on top.
 
 Letters: B batch, C maps, P positions, I input capsules, J classes, D pose dimensions.
 """
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from capsbench import config_models as keys
 from capsbench.capsules.routing.homogeneous import homogeneous_capsules
 from capsbench.capsules.routing.result import Routed
-from capsbench.errors import CapsbenchError
+from capsbench.models.image_size import map_size
 from capsbench.models.output import Output
 
 
@@ -60,8 +61,7 @@ class HvcNet(nn.Module):
 
     def __init__(self, cfg: keys.HvcNet, channels: int, size: int, classes: int) -> None:
         super().__init__()
-        if size <= 2 * max(cfg.branches):
-            raise CapsbenchError(f"images of {size}x{size} are too small for model.branches={list(cfg.branches)}")
+        map_size(size, [(3, 1)] * max(cfg.branches), f"model.branches={list(cfg.branches)}")
         self.cfg = cfg
         before, width = channels, cfg.filters
         layers, branches = [], {}

@@ -18,7 +18,7 @@ from capsbench import config_models as keys
 from capsbench.capsules.conv_capsules import draw_matrices, matrix_votes, unwindow, window_poses
 from capsbench.capsules.routing.inverted_attention import inverted_attention
 from capsbench.capsules.votes import StoredVotes
-from capsbench.errors import CapsbenchError
+from capsbench.models.image_size import map_size
 from capsbench.models.output import Output
 from capsbench.models.residual import stage
 
@@ -62,14 +62,14 @@ class InvertedAttentionNet(nn.Module):
         )
         self.primary = nn.Conv2d(wide, self.types * self.dim, 1, bias=False)
         self.primary_norm = nn.LayerNorm(self.dim)
-        maps = (size + 1) // 2
+        kernel, strides = cfg.kernel, list(cfg.strides)
+        windows = [(kernel, stride) for stride in strides]
+        # The backbone halves the image, rounding up.
+        last = map_size(size, [(1, 2), *windows], f"model.kernel={kernel} and model.strides={strides}")
         layers: list[AttentionLayer] = []
         for inputs, outputs, stride in zip(cfg.types[:-1], cfg.types[1:], cfg.strides, strict=True):
             layers.append(AttentionLayer(inputs, outputs, cfg.pose_side, cfg.kernel, stride))
-            maps = (maps - cfg.kernel) // stride + 1
-        if maps < 1:
-            raise CapsbenchError(f"images of {size}x{size} are too small for the convolutional capsule layers")
-        layers.append(AttentionLayer(cfg.types[-1], classes, cfg.pose_side, maps, 1))
+        layers.append(AttentionLayer(cfg.types[-1], classes, cfg.pose_side, last, 1))
         self.layers = nn.ModuleList(layers)
         self.read_out = nn.Linear(self.dim, 1)
 

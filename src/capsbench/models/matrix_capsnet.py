@@ -1,15 +1,16 @@
-"""Matrix capsules with EM routing (Hinton et al. 2018) or with variational Bayes (De Sousa Ribeiro et al. 2020).
+"""Matrix capsules with EM routing (Hinton et al. 2018), variational Bayes (De Sousa Ribeiro et al. 2020) or others.
 
 The two papers share their network: a convolution, primary capsules with learned activations, two convolutional capsule
-layers and class capsules whose matrices are shared over positions. Initial values and damping follow the released
-codes (google-research, `capsule_em`; fabio-deep/Variational-Capsule-Routing).
+layers and class capsules whose matrices are shared over positions. Self-routing takes their place as in the deeper
+networks of Hahn et al. 2019; with dynamic, max-min and uniform routing, activations are lengths of squashed poses.
+Initial values and damping follow the released codes (google-research, `capsule_em`;
+fabio-deep/Variational-Capsule-Routing).
 
 Letters: B batch, T capsule types, E = M * M pose dimensions, H and W rows and columns, I capsules of a window,
 J parents.
 """
 
 import math
-from collections.abc import Callable
 
 import torch
 from jaxtyping import Float, Int
@@ -24,65 +25,12 @@ from capsbench.capsules.conv_capsules import (
     window_activations,
     window_poses,
 )
-from capsbench.capsules.routing.em import em_routing, over_parents
-from capsbench.capsules.routing.result import Routed
-from capsbench.capsules.routing.variational_bayes import variational_bayes_routing
-from capsbench.capsules.votes import StoredVotes, Votes
-from capsbench.errors import CapsbenchError
+from capsbench.capsules.routing.em import over_parents
+from capsbench.capsules.squash import squash_hinton
+from capsbench.capsules.votes import StoredVotes
+from capsbench.models.image_size import map_size
+from capsbench.models.matrix_routing import MatrixRouting
 from capsbench.models.output import Output
-
-# The released code's beta of 0.01 multiplies a cost that is twice the paper's.
-FINAL_LAMBDA, DAMPING = 0.02, 0.1
-
-
-class MatrixRouting(nn.Module):
-    """EM or variational Bayes routing to capsules of `outputs` types, with what either learns or normalises.
-
-    Args:
-        algorithm: `em` or `variational_bayes`.
-        outputs: parent types.
-        iterations: routing iterations.
-        for_classes: whether the parents are the classes, which start with other costs in the released code.
-    """
-
-    def __init__(self, algorithm: keys.RoutingAlgorithm, outputs: int, iterations: int, *, for_classes: bool) -> None:
-        super().__init__()
-        self.algorithm, self.iterations = algorithm, iterations
-        self.final_lambda = FINAL_LAMBDA / 4 if for_classes else FINAL_LAMBDA
-        if algorithm is keys.RoutingAlgorithm.em:
-            cost_u, cost_a = (2.0, 1.0) if for_classes else (0.5, 0.5)
-            self.cost_u_J = nn.Parameter(torch.full((outputs,), cost_u * (math.log(2 * math.pi) + 1) / 2))
-            self.cost_a_J = nn.Parameter(torch.full((outputs,), -2500 * cost_a))
-        else:
-            self.pose_norm = nn.BatchNorm2d(outputs, affine=False)
-            self.activation_norm = nn.BatchNorm2d(outputs, affine=False)
-
-    def forward(
-        self,
-        votes: Votes,
-        activations_BI: Float[Tensor, "windows in_caps"],
-        posterior: Callable[[Tensor], Tensor],
-        *,
-        with_coupling: bool = False,
-    ) -> Routed:
-        """Parents of every window; batch statistics are those of all windows of all images."""
-        if self.algorithm is keys.RoutingAlgorithm.em:
-            return em_routing(
-                votes,
-                activations_BI,
-                self.cost_u_J,
-                self.cost_a_J,
-                iterations=self.iterations,
-                final_lambda=self.final_lambda,
-                damping=DAMPING,
-                posterior=posterior,
-                with_coupling=with_coupling,
-            )
-        routed = variational_bayes_routing(
-            votes, activations_BI, iterations=self.iterations, posterior=posterior, with_coupling=with_coupling
-        )
-        evidence = self.activation_norm(routed.activations[:, :, None, None])[:, :, 0, 0]
-        return Routed(self.pose_norm(routed.poses[..., None])[..., 0], torch.sigmoid(evidence), routed.coupling)
 
 
 class ConvolutionalCapsules(nn.Module):
@@ -106,9 +54,9 @@ class ConvolutionalCapsules(nn.Module):
     ) -> tuple[Float[Tensor, "batch out_types dim rows columns"], Float[Tensor, "batch out_types rows columns"]]:
         """Poses and activations of the output capsules."""
         batch = len(poses_BTEHW)
-        votes = matrix_votes(window_poses(poses_BTEHW, self.kernel, self.stride), self.matrices_IJMM)
-        seen_BI = window_activations(activations_BTHW, self.kernel, self.stride)
-        routed = self.routing(votes, seen_BI, self.posterior)
+        poses_NIE = window_poses(poses_BTEHW, self.kernel, self.stride)
+        seen_NI = window_activations(activations_BTHW, self.kernel, self.stride)
+        routed = self.routing(matrix_votes(poses_NIE, self.matrices_IJMM), poses_NIE, seen_NI, self.posterior)
         return unwindow(routed.poses, batch), unwindow(routed.activations, batch)
 
 
@@ -123,21 +71,24 @@ class MatrixCapsNet(nn.Module):
         normal = cfg.stem_batch_norm
         self.stem = nn.Conv2d(channels, cfg.stem_channels, 5, 2, bias=not normal)
         self.stem_norm = nn.BatchNorm2d(cfg.stem_channels) if normal else nn.Identity()
-        self.primary = nn.Conv2d(cfg.stem_channels, first * (dim + 1), 1, bias=not normal)
+        self.learned = cfg.algorithm in keys.OWN_ACTIVATION
+        self.primary = nn.Conv2d(cfg.stem_channels, first * (dim + self.learned), 1, bias=not normal)
         self.pose_norm = nn.BatchNorm3d(first) if normal else nn.Identity()
-        self.activation_norm = nn.BatchNorm2d(first) if normal else nn.Identity()
+        self.activation_norm = nn.BatchNorm2d(first) if normal and self.learned else nn.Identity()
+        kernel, strides = cfg.kernel, list(cfg.strides)
+        windows = [(5, 2), *((kernel, stride) for stride in strides)]
+        map_size(size, windows, f"model.kernel={kernel} and model.strides={strides}")
         size = (size - 5) // 2 + 1
         layers: list[ConvolutionalCapsules] = []
         for inputs, outputs, stride in zip((first, second), (second, third), cfg.strides, strict=True):
-            if size < cfg.kernel:
-                raise CapsbenchError("model: images are too small for the convolutional capsule layers")
-            routing = MatrixRouting(cfg.algorithm, outputs, cfg.iterations, for_classes=False)
+            window = inputs * cfg.kernel**2
+            routing = MatrixRouting(cfg.algorithm, window, outputs, dim, cfg.iterations, for_classes=False)
             layers.append(ConvolutionalCapsules(inputs, outputs, size, side, cfg.kernel, stride, routing))
             size = layers[-1].size
         self.layers = nn.ModuleList(layers)
         em = cfg.algorithm is keys.RoutingAlgorithm.em
         self.matrices_TJMM = draw_matrices(third, classes, side, 0.01 if em else (2 / (third + classes)) ** 0.5 / side)
-        self.routing = MatrixRouting(cfg.algorithm, classes, cfg.iterations, for_classes=True)
+        self.routing = MatrixRouting(cfg.algorithm, third, classes, dim, cfg.iterations, for_classes=True)
         if em:
             nn.init.trunc_normal_(self.primary.weight[: first * dim], std=0.5, a=-1.0, b=1.0)
             nn.init.trunc_normal_(self.primary.weight[first * dim :], std=3.0, a=-6.0, b=6.0)
@@ -145,12 +96,18 @@ class MatrixCapsNet(nn.Module):
     def primary_capsules(
         self, images: Float[Tensor, "batch channels height width"]
     ) -> tuple[Float[Tensor, "batch types dim rows columns"], Float[Tensor, "batch types rows columns"]]:
-        """Poses, and the activations learned beside them: sigmoid(x - 1) with EM, else sigmoid(BatchNorm(x))."""
+        """Poses, and the activations learned beside them: sigmoid(BatchNorm(x)), or without that norm sigmoid(x - 1).
+
+        Where activations are not learned: squashed poses and their lengths.
+        """
         maps = self.primary(torch.relu(self.stem_norm(self.stem(images))))
-        poses, logits = maps.split([self.types * self.dim, self.types], dim=1)
+        flat = maps[:, : self.types * self.dim]
+        poses: Tensor = self.pose_norm(flat.view(len(flat), self.types, self.dim, *flat.shape[2:]))
+        if not self.learned:
+            poses = squash_hinton(poses, dim=2)
+            return poses, torch.linalg.vector_norm(poses, dim=2)
         shift = 0.0 if self.cfg.stem_batch_norm else 1.0
-        activations = torch.sigmoid(self.activation_norm(logits) - shift)
-        return self.pose_norm(poses.view(len(poses), self.types, self.dim, *poses.shape[2:])), activations
+        return poses, torch.sigmoid(self.activation_norm(maps[:, self.types * self.dim :]) - shift)
 
     def forward(
         self,
@@ -171,7 +128,7 @@ class MatrixCapsNet(nn.Module):
         if self.cfg.coordinates:
             votes_BIJE = votes_BIJE + self._coordinates(rows, columns, types, votes_BIJE)
         seen_BI = activations.permute(0, 2, 3, 1).flatten(1)
-        routed = self.routing(StoredVotes(votes_BIJE), seen_BI, over_parents, with_coupling=with_routing)
+        routed = self.routing(StoredVotes(votes_BIJE), poses_BIE, seen_BI, over_parents, with_coupling=with_routing)
         lengths = primary_BI if with_routing else None
         return Output(routed.activations, routed.poses, None, routed.coupling, lengths)
 

@@ -1,8 +1,9 @@
 """Dynamic routing with max-min normalisation in place of the softmax (Zhao et al. 2019, arXiv:1903.09662).
 
 Softmax leaves the coefficients of ten classes close to uniform after a few iterations; max-min spreads those of every
-input capsule over the whole of [0, 1], and they no longer sum to one. The abstract was read, the bounds (0 and 1) and
-the first iteration (all coefficients 1) are as recalled.
+input capsule over the whole of [0, 1], and they no longer sum to one. That the normalisation is invariant to scale,
+gives each capsule values that depend on no others but for the bounds, and allows more iterations was read in the
+abstract; the bounds (0 and 1) and the first iteration (all coefficients 1) are as recalled: no code is public.
 """
 
 from jaxtyping import Float
