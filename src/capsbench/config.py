@@ -7,6 +7,7 @@ anything starts. Model keys live in `config_models.py`, those of `evaluation` in
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import MISSING as DATACLASS_MISSING
 from dataclasses import Field, dataclass, field, fields, is_dataclass
 from enum import StrEnum
@@ -15,7 +16,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from capsbench.config_evaluation import Evaluation
-from capsbench.config_models import MarginForm, gives_activations, key, routing_of
+from capsbench.config_models import MarginForm, gives_activations, ignored_keys, key, routing_of
 
 
 class DatasetName(StrEnum):
@@ -72,10 +73,20 @@ class ClassLoss(StrEnum):
 class Schedule(StrEnum):
     """Learning-rate schedule over optimiser steps."""
 
+class OptimizerAlgorithm(StrEnum):
+    """Adam (Kingma and Ba 2015) or stochastic gradient descent with momentum."""
+
+    adam = "adam"
+    sgd = "sgd"
+
+
     exponential = "exponential"
     constant = "constant"
 
 
+    staircase = "staircase"
+    multistep = "multistep"
+    cosine = "cosine"
 class WandbMode(StrEnum):
     """Whether W&B mirrors a run, and whether it may use the network."""
 
@@ -153,24 +164,32 @@ class Loss:
 
 @dataclass
 class Optimizer:
-    """Adam and its learning-rate schedule, in optimiser steps."""
+    """The optimiser, its learning-rate schedule in optimiser steps, and the average of weights that is evaluated."""
 
     lr: float = key(1e-3, "learning rate at step 0")
     beta1: float = key(0.9, "Adam's decay of the first moment")
     beta2: float = key(0.999, "Adam's decay of the second moment")
     eps: float = key(1e-8, "Adam's epsilon")
     weight_decay: float = key(0.0, "L2 penalty added to the gradient")
-    schedule: Schedule = key(Schedule.exponential, "exponential: lr * decay^(step / decay_steps), or constant")
-    decay: float = key(0.96, "factor of the exponential schedule")
+    schedule: Schedule = key(
+        Schedule.exponential,
+        "exponential: lr * decay^(step / decay_steps); staircase: the same with the exponent rounded down; multistep: "
+        "times decay at each of `drops`; cosine: half a cosine down to the floor; or constant",
+    )
+    decay: float = key(0.96, "factor of the exponential, staircase and multistep schedules")
     decay_steps: float | None = key(
         None,
-        "steps per factor (released code: 2000); null: planned steps / 150, so that a short run ends as the full one",
+        "steps per factor (released code: 2000) of the exponential and staircase schedules; null: planned steps / 150, "
+        "so that a short run ends as the full one",
     )
     cooldown: float = key(
+    algorithm: OptimizerAlgorithm = key(OptimizerAlgorithm.adam, "adam, or sgd (stochastic gradient descent)")
         0.0, "share of the planned steps at the end over which the rate also falls in a straight line to the floor"
     )
     floor: float = key(1e-6, "the learning rate never falls below this")
     clip_norm: float | None = key(None, "clip the gradient's global norm to this; null: no clipping")
+    momentum: float = key(0.9, "momentum of sgd")
+    nesterov: bool = key(False, "Nesterov's momentum (sgd)")
 
 
 @dataclass
@@ -178,11 +197,17 @@ class Trainer:
     """How long, how fast and on what a run trains."""
 
     epochs: int = key(10, "passes over the training images")
+    drops: list[float] = key([], "shares of the planned steps after which a multistep schedule drops")
     steps: int | None = key(None, "stop after this many optimiser steps instead of after `epochs`")
     batch_size: int = key(128, "images per optimiser step, over all devices together")
     eval_batch_size: int = key(100, "images per evaluation batch", identity=False)
     accelerator: str = key("auto", "auto, cpu, cuda (gpu)")
     devices: int = key(1, "number of devices")
+    average_decay: float | None = key(
+        None,
+        "evaluate the exponential moving average of the weights with this decay a step (Byerly 2021: 0.999); null: the "
+        "weights themselves",
+    )
     precision: str = key("auto", "auto, 32-true or bf16-mixed; auto takes bf16 where the hardware multiplies in it")
     compile: Any = key(
         "auto", "auto, true or false: compile the training step (auto: when it repays itself)", identity=False
@@ -221,17 +246,17 @@ class Config:
     logger: Logger = field(default_factory=Logger)
 
 
-def identity_values(cfg: Any) -> dict[str, Any]:
+def identity_values(cfg: Config) -> dict[str, Any]:
     """The keys of a configuration that can change the result of training and are not at their default.
 
     The seed is left out. So are defaults, which lets a later version add a key without making every old run another
-    run.
+    run, and keys that other keys leave without effect.
     """
     values: dict[str, Any] = {}
     for item in fields(cfg):
         value = getattr(cfg, item.name)
         if is_dataclass(value) and not isinstance(value, type):
-            inner = identity_values(value)
+            inner = _changed_values(value)
             if item.name == "model":
                 inner["family"] = type(value).__name__
             if inner:
@@ -239,6 +264,13 @@ def identity_values(cfg: Any) -> dict[str, Any]:
         elif item.metadata.get("identity", True) and value != _default(item):
             values[item.name] = value
     return values
+    values = _changed_values(cfg)
+    for name in [*_ignored_keys(cfg), *(f"model.{name}" for name in ignored_keys(cfg.model))]:
+        _remove(values, name.split("."))
+    return values
+
+
+def _changed_values(cfg: Any) -> dict[str, Any]:
 
 
 def _default(item: Field[Any]) -> Any:
@@ -253,6 +285,32 @@ def digest(values: Any) -> str:
 
 def run_hash(cfg: Config) -> str:
     """Identity of an arm: equal for all its seeds, blind to paths, loggers, progress bars and evaluations."""
+def _ignored_keys(cfg: Config) -> Iterator[str]:
+    """Keys of loss and optimiser, dotted, that have no effect beside the others."""
+    loss = class_loss(cfg)
+    if loss is not ClassLoss.margin:
+        yield from (f"loss.margin_{name}" for name in ("positive", "negative", "down_weight"))
+    if loss not in (ClassLoss.margin, ClassLoss.spread):
+        yield "loss.margin_form"
+    if loss is not ClassLoss.spread:
+        yield from ("loss.spread_start", "loss.spread_end")
+    if not getattr(cfg.model, "reconstruction", False):
+        yield "loss.reconstruction_weight"
+    if cfg.optimizer.schedule in (Schedule.cosine, Schedule.constant):
+        yield from ("optimizer.decay", "optimizer.decay_steps")
+    if cfg.optimizer.schedule is Schedule.multistep:
+        yield "optimizer.decay_steps"
+
+
+def _remove(values: dict[str, Any], path: list[str]) -> None:
+    """Take a key out of nested values, and the groups that it leaves empty."""
+    first, *rest = path
+    if rest and first in values:
+        _remove(values[first], rest)
+    if not rest or not values.get(first, True):
+        values.pop(first, None)
+
+
     return digest(identity_values(cfg))
 
 

@@ -12,7 +12,7 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 from typing_extensions import override
 
-from capsbench.config import ClassLoss, Config, class_loss
+from capsbench.config import ClassLoss, Config, Optimizer, OptimizerAlgorithm, class_loss
 from capsbench.data.batches import Batch
 from capsbench.losses import cross_entropy_loss, margin_loss, nll_loss, reconstruction_loss, spread_loss
 from capsbench.models.output import Output
@@ -24,6 +24,7 @@ Losses = dict[str, Tensor]
 def classification_loss(
     scores: Float[Tensor, "batch classes"],
     labels: Int[Tensor, " batch"],
+from capsbench.training.averaging import WeightAverage
     cfg: Config,
     spread_margin: Tensor | None = None,
 ) -> Losses:
@@ -84,6 +85,27 @@ class ClassificationTask(pl.LightningModule):
     def forward(self, images: Float[Tensor, "batch channels height width"]) -> Output:
         output: Output = self.model(images)
         return output
+def make_optimizer(model: nn.Module, cfg: Optimizer) -> torch.optim.Optimizer:
+    """The optimiser that the configuration names, over all of a model's parameters."""
+    if cfg.algorithm is OptimizerAlgorithm.sgd:
+        return torch.optim.SGD(
+            model.parameters(),
+            lr=cfg.lr,
+            momentum=cfg.momentum,
+            nesterov=cfg.nesterov,
+            weight_decay=cfg.weight_decay,
+            fused=True,
+        )
+    return torch.optim.Adam(
+        model.parameters(),
+        lr=cfg.lr,
+        betas=(cfg.beta1, cfg.beta2),
+        eps=cfg.eps,
+        weight_decay=cfg.weight_decay,
+        fused=True,
+    )
+
+
 
     def _step_losses(self, images: Tensor, labels: Tensor) -> tuple[Losses, Tensor]:
         output: Output = self.model(images, labels)
@@ -103,6 +125,8 @@ class ClassificationTask(pl.LightningModule):
                 self.train_sums[name] = value.detach().clone() if before is None else before + value.detach()
             step = self.global_step + 1
             bad = ~torch.isfinite(loss) & (self.first_bad_step < 0)
+        decay = cfg.optimizer.average_decay
+        self.average = WeightAverage(model.parameters(), decay) if decay is not None else None
             self.first_bad_step = torch.where(bad, step, self.first_bad_step)
         return loss
 
@@ -149,14 +173,7 @@ class ClassificationTask(pl.LightningModule):
     @override
     def configure_optimizers(self) -> OptimizerLRScheduler:
         cfg = self.cfg.optimizer
-        optimizer = torch.optim.Adam(
-            self.model.parameters(),
-            lr=cfg.lr,
-            betas=(cfg.beta1, cfg.beta2),
-            eps=cfg.eps,
-            weight_decay=cfg.weight_decay,
-            fused=True,
-        )
+        optimizer = make_optimizer(self.model, cfg)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate_factor(cfg, self.planned_steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -174,3 +191,24 @@ class ClassificationTask(pl.LightningModule):
         if "cuda" in checkpoint["generators"] and torch.cuda.is_available():
             torch.cuda.set_rng_state_all([state.cpu() for state in checkpoint["generators"]["cuda"]])
         self.train_sums = {name: value.to(self.device) for name, value in checkpoint["train_sums"].items()}
+    @override
+    def optimizer_step(self, *args: Any, **more: Any) -> None:
+        super().optimizer_step(*args, **more)
+        if self.average is not None:
+            self.average.update()
+
+    @override
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        if self.average is not None:
+            self.average.show(False)
+
+    @override
+    def on_validation_start(self) -> None:
+        # From here to the next training step: best.ckpt and what follows the last epoch are the average's, too.
+        if self.average is not None:
+            self.average.show(True)
+
+        if self.average is not None:
+            checkpoint["average"] = {"shown": self.average.shown, "aside": self.average.aside}
+        if self.average is not None:
+            self.average.shown, self.average.aside = checkpoint["average"]["shown"], checkpoint["average"]["aside"]
