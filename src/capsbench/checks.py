@@ -123,11 +123,10 @@ def check(cfg: Config) -> None:
     if cfg.trainer.compile not in ("auto", True, False):
         raise CapsbenchError(f"trainer.compile={cfg.trainer.compile} must be auto, true or false")
     _check_evaluation(cfg)
-    _check_model(cfg)
     _check_optimizer(cfg.optimizer)
+    _check_model(cfg)
 
 
-def _check_evaluation(cfg: Config) -> None:
 def _check_optimizer(cfg: Optimizer) -> None:
     other = {
         OptimizerAlgorithm.adam: {"momentum": "sgd", "nesterov": "sgd"},
@@ -150,6 +149,7 @@ def _check_optimizer(cfg: Optimizer) -> None:
         raise CapsbenchError(f"optimizer.drops={list(cfg.drops)} must be shares of the planned steps, between 0 and 1")
 
 
+def _check_evaluation(cfg: Config) -> None:
     asked = cfg.evaluation
     ranges: tuple[tuple[str, Sequence[float], float, float], ...] = (
         ("evaluation.parts.grids", asked.parts.grids, 2, 1000),
@@ -174,6 +174,7 @@ def _check_model(cfg: Config) -> None:
             raise CapsbenchError(f"model.decoder_hidden={model.decoder_hidden} must be positive numbers")
         _check_routing(model.routing, model.squash)
         _check_transforms(model)
+        _check_decoder(model)
     elif isinstance(model, EfficientCapsNet):
         _check_routing(model.routing, model.squash)
     elif isinstance(model, SelfRoutingResNet):
@@ -186,6 +187,16 @@ def _check_model(cfg: Config) -> None:
                 raise CapsbenchError(f"model.{name}={getattr(model, name)} must be positive numbers")
 
 
+def _check_convolutional(model: MatrixCapsNet) -> None:
+    if model.algorithm not in CONVOLUTIONAL:
+        raise CapsbenchError(
+            f"model.algorithm={model.algorithm} is not for convolutional capsule layers; those are "
+            f"{', '.join(CONVOLUTIONAL)}, and inverted_attention in model=inverted_attention_net"
+        )
+    if model.iterations != MatrixCapsNet().iterations and model.algorithm not in ITERATIVE:
+        raise CapsbenchError(f"model.iterations={model.iterations} does nothing with model.algorithm={model.algorithm}")
+
+
 def _why_logits(model: object) -> str:
     """The key that makes a model's scores logits."""
     if isinstance(model, CapsNet | EfficientCapsNet | SelfRoutingResNet):
@@ -196,7 +207,6 @@ def _why_logits(model: object) -> str:
 
 
 def _check_routing(routing: Routing, squash: Squash) -> None:
-        _check_decoder(model)
     dynamic, softmax = routing.algorithm is Algorithm.dynamic, routing.normaliser is Normaliser.softmax_out
     if routing.leaky and not (dynamic and softmax):
         raise CapsbenchError(
@@ -209,21 +219,26 @@ def _check_routing(routing: Routing, squash: Squash) -> None:
             f"model.routing.normaliser={routing.normaliser} changes how dynamic routing's logits become coupling; "
             f"model.routing.algorithm={routing.algorithm} has its own rule"
         )
-def _check_convolutional(model: MatrixCapsNet) -> None:
-    if model.algorithm not in CONVOLUTIONAL:
-        raise CapsbenchError(
-            f"model.algorithm={model.algorithm} is not for convolutional capsule layers; those are "
-            f"{', '.join(CONVOLUTIONAL)}, and inverted_attention in model=inverted_attention_net"
-        )
-    if model.iterations != MatrixCapsNet().iterations and model.algorithm not in ITERATIVE:
-        raise CapsbenchError(f"model.iterations={model.iterations} does nothing with model.algorithm={model.algorithm}")
-
-
     if routing.algorithm in OWN_ACTIVATION and squash in (Squash.layer_norm, Squash.none):
         raise CapsbenchError(
             f"model.routing.algorithm={routing.algorithm} weighs primary capsules by their activation in [0, 1], their "
             f"length, which model.squash={squash} does not bound; use hinton, exponential or tanh"
         )
+
+    for name, algorithms in ROUTING_KEYS.items():
+        if getattr(routing, name) != getattr(Routing(), name) and routing.algorithm not in algorithms:
+            raise CapsbenchError(
+                f"model.routing.{name}={getattr(routing, name)} does nothing with model.routing.algorithm="
+                f"{routing.algorithm}; it is a key of {', '.join(algorithms)}"
+            )
+
+
+def _check_decoder(model: CapsNet) -> None:
+    for name in ("decoder", "mask"):
+        if not model.reconstruction and getattr(model, name) != getattr(CapsNet(), name):
+            raise CapsbenchError(
+                f"model.{name}={getattr(model, name)} is about the decoder that model.reconstruction=false leaves out"
+            )
 
 
 def _check_transforms(model: CapsNet) -> None:
@@ -246,21 +261,6 @@ def _check_transforms(model: CapsNet) -> None:
             f"model.transforms=none keeps poses as they are, so model.class_dim={model.class_dim} must equal "
             f"model.primary_dim={model.primary_dim}"
         )
-
-    for name, algorithms in ROUTING_KEYS.items():
-        if getattr(routing, name) != getattr(Routing(), name) and routing.algorithm not in algorithms:
-            raise CapsbenchError(
-                f"model.routing.{name}={getattr(routing, name)} does nothing with model.routing.algorithm="
-                f"{routing.algorithm}; it is a key of {', '.join(algorithms)}"
-            )
-
-
-def _check_decoder(model: CapsNet) -> None:
-    for name in ("decoder", "mask"):
-        if not model.reconstruction and getattr(model, name) != getattr(CapsNet(), name):
-            raise CapsbenchError(
-                f"model.{name}={getattr(model, name)} is about the decoder that model.reconstruction=false leaves out"
-            )
 
 
 def _get(cfg: object, name: str) -> float | None:

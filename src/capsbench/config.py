@@ -70,9 +70,6 @@ class ClassLoss(StrEnum):
     nll = "nll"
 
 
-class Schedule(StrEnum):
-    """Learning-rate schedule over optimiser steps."""
-
 class OptimizerAlgorithm(StrEnum):
     """Adam (Kingma and Ba 2015) or stochastic gradient descent with momentum."""
 
@@ -80,13 +77,16 @@ class OptimizerAlgorithm(StrEnum):
     sgd = "sgd"
 
 
+class Schedule(StrEnum):
+    """Learning-rate schedule over optimiser steps."""
+
     exponential = "exponential"
-    constant = "constant"
-
-
     staircase = "staircase"
     multistep = "multistep"
     cosine = "cosine"
+    constant = "constant"
+
+
 class WandbMode(StrEnum):
     """Whether W&B mirrors a run, and whether it may use the network."""
 
@@ -166,10 +166,13 @@ class Loss:
 class Optimizer:
     """The optimiser, its learning-rate schedule in optimiser steps, and the average of weights that is evaluated."""
 
+    algorithm: OptimizerAlgorithm = key(OptimizerAlgorithm.adam, "adam, or sgd (stochastic gradient descent)")
     lr: float = key(1e-3, "learning rate at step 0")
     beta1: float = key(0.9, "Adam's decay of the first moment")
     beta2: float = key(0.999, "Adam's decay of the second moment")
     eps: float = key(1e-8, "Adam's epsilon")
+    momentum: float = key(0.9, "momentum of sgd")
+    nesterov: bool = key(False, "Nesterov's momentum (sgd)")
     weight_decay: float = key(0.0, "L2 penalty added to the gradient")
     schedule: Schedule = key(
         Schedule.exponential,
@@ -182,14 +185,17 @@ class Optimizer:
         "steps per factor (released code: 2000) of the exponential and staircase schedules; null: planned steps / 150, "
         "so that a short run ends as the full one",
     )
+    drops: list[float] = key([], "shares of the planned steps after which a multistep schedule drops")
     cooldown: float = key(
-    algorithm: OptimizerAlgorithm = key(OptimizerAlgorithm.adam, "adam, or sgd (stochastic gradient descent)")
         0.0, "share of the planned steps at the end over which the rate also falls in a straight line to the floor"
     )
     floor: float = key(1e-6, "the learning rate never falls below this")
     clip_norm: float | None = key(None, "clip the gradient's global norm to this; null: no clipping")
-    momentum: float = key(0.9, "momentum of sgd")
-    nesterov: bool = key(False, "Nesterov's momentum (sgd)")
+    average_decay: float | None = key(
+        None,
+        "evaluate the exponential moving average of the weights with this decay a step (Byerly 2021: 0.999); null: the "
+        "weights themselves",
+    )
 
 
 @dataclass
@@ -197,17 +203,11 @@ class Trainer:
     """How long, how fast and on what a run trains."""
 
     epochs: int = key(10, "passes over the training images")
-    drops: list[float] = key([], "shares of the planned steps after which a multistep schedule drops")
     steps: int | None = key(None, "stop after this many optimiser steps instead of after `epochs`")
     batch_size: int = key(128, "images per optimiser step, over all devices together")
     eval_batch_size: int = key(100, "images per evaluation batch", identity=False)
     accelerator: str = key("auto", "auto, cpu, cuda (gpu)")
     devices: int = key(1, "number of devices")
-    average_decay: float | None = key(
-        None,
-        "evaluate the exponential moving average of the weights with this decay a step (Byerly 2021: 0.999); null: the "
-        "weights themselves",
-    )
     precision: str = key("auto", "auto, 32-true or bf16-mixed; auto takes bf16 where the hardware multiplies in it")
     compile: Any = key(
         "auto", "auto, true or false: compile the training step (auto: when it repays itself)", identity=False
@@ -252,6 +252,13 @@ def identity_values(cfg: Config) -> dict[str, Any]:
     The seed is left out. So are defaults, which lets a later version add a key without making every old run another
     run, and keys that other keys leave without effect.
     """
+    values = _changed_values(cfg)
+    for name in [*_ignored_keys(cfg), *(f"model.{name}" for name in ignored_keys(cfg.model))]:
+        _remove(values, name.split("."))
+    return values
+
+
+def _changed_values(cfg: Any) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for item in fields(cfg):
         value = getattr(cfg, item.name)
@@ -264,27 +271,8 @@ def identity_values(cfg: Config) -> dict[str, Any]:
         elif item.metadata.get("identity", True) and value != _default(item):
             values[item.name] = value
     return values
-    values = _changed_values(cfg)
-    for name in [*_ignored_keys(cfg), *(f"model.{name}" for name in ignored_keys(cfg.model))]:
-        _remove(values, name.split("."))
-    return values
 
 
-def _changed_values(cfg: Any) -> dict[str, Any]:
-
-
-def _default(item: Field[Any]) -> Any:
-    return item.default if item.default_factory is DATACLASS_MISSING else item.default_factory()
-
-
-def digest(values: Any) -> str:
-    """Eight hexadecimal digits of a SHA-256 over the values' canonical JSON."""
-    text = json.dumps(values, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
-def run_hash(cfg: Config) -> str:
-    """Identity of an arm: equal for all its seeds, blind to paths, loggers, progress bars and evaluations."""
 def _ignored_keys(cfg: Config) -> Iterator[str]:
     """Keys of loss and optimiser, dotted, that have no effect beside the others."""
     loss = class_loss(cfg)
@@ -311,6 +299,18 @@ def _remove(values: dict[str, Any], path: list[str]) -> None:
         values.pop(first, None)
 
 
+def _default(item: Field[Any]) -> Any:
+    return item.default if item.default_factory is DATACLASS_MISSING else item.default_factory()
+
+
+def digest(values: Any) -> str:
+    """Eight hexadecimal digits of a SHA-256 over the values' canonical JSON."""
+    text = json.dumps(values, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def run_hash(cfg: Config) -> str:
+    """Identity of an arm: equal for all its seeds, blind to paths, loggers, progress bars and evaluations."""
     return digest(identity_values(cfg))
 
 

@@ -16,6 +16,7 @@ from capsbench.config import ClassLoss, Config, Optimizer, OptimizerAlgorithm, c
 from capsbench.data.batches import Batch
 from capsbench.losses import cross_entropy_loss, margin_loss, nll_loss, reconstruction_loss, spread_loss
 from capsbench.models.output import Output
+from capsbench.training.averaging import WeightAverage
 from capsbench.training.schedule import rate_factor
 
 Losses = dict[str, Tensor]
@@ -24,7 +25,6 @@ Losses = dict[str, Tensor]
 def classification_loss(
     scores: Float[Tensor, "batch classes"],
     labels: Int[Tensor, " batch"],
-from capsbench.training.averaging import WeightAverage
     cfg: Config,
     spread_margin: Tensor | None = None,
 ) -> Losses:
@@ -61,30 +61,6 @@ def losses_of(
     return {"loss": total, **parts}
 
 
-class ClassificationTask(pl.LightningModule):
-    """One model, one loss, one optimiser.
-
-    Nothing here reads a value back from the device during a training step: losses and correct answers are summed on the
-    device, and a loss that is not finite is remembered there with its step until the next time metrics are written.
-    """
-
-    def __init__(self, cfg: Config, model: nn.Module, classes: int, planned_steps: int) -> None:
-        super().__init__()
-        self.cfg, self.model, self.planned_steps = cfg, model, planned_steps
-        self.step_losses: Callable[[Tensor, Tensor], tuple[Losses, Tensor]] = self._step_losses
-        self.compiled = False
-        self.train_sums: Losses = {}
-        self.register_buffer("first_bad_step", torch.tensor(-1), persistent=False)
-        self.first_bad_step: Tensor
-        self.register_buffer("spread_margin", torch.tensor(cfg.loss.spread_start), persistent=False)
-        self.spread_margin: Tensor
-        self.val_accuracy = MulticlassAccuracy(classes, average="micro")
-        self.val_losses: dict[str, MeanMetric] = {}
-
-    @override
-    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Output:
-        output: Output = self.model(images)
-        return output
 def make_optimizer(model: nn.Module, cfg: Optimizer) -> torch.optim.Optimizer:
     """The optimiser that the configuration names, over all of a model's parameters."""
     if cfg.algorithm is OptimizerAlgorithm.sgd:
@@ -106,6 +82,32 @@ def make_optimizer(model: nn.Module, cfg: Optimizer) -> torch.optim.Optimizer:
     )
 
 
+class ClassificationTask(pl.LightningModule):
+    """One model, one loss, one optimiser.
+
+    Nothing here reads a value back from the device during a training step: losses and correct answers are summed on the
+    device, and a loss that is not finite is remembered there with its step until the next time metrics are written.
+    """
+
+    def __init__(self, cfg: Config, model: nn.Module, classes: int, planned_steps: int) -> None:
+        super().__init__()
+        self.cfg, self.model, self.planned_steps = cfg, model, planned_steps
+        self.step_losses: Callable[[Tensor, Tensor], tuple[Losses, Tensor]] = self._step_losses
+        self.compiled = False
+        self.train_sums: Losses = {}
+        self.register_buffer("first_bad_step", torch.tensor(-1), persistent=False)
+        self.first_bad_step: Tensor
+        self.register_buffer("spread_margin", torch.tensor(cfg.loss.spread_start), persistent=False)
+        self.spread_margin: Tensor
+        self.val_accuracy = MulticlassAccuracy(classes, average="micro")
+        self.val_losses: dict[str, MeanMetric] = {}
+        decay = cfg.optimizer.average_decay
+        self.average = WeightAverage(model.parameters(), decay) if decay is not None else None
+
+    @override
+    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Output:
+        output: Output = self.model(images)
+        return output
 
     def _step_losses(self, images: Tensor, labels: Tensor) -> tuple[Losses, Tensor]:
         output: Output = self.model(images, labels)
@@ -125,8 +127,6 @@ def make_optimizer(model: nn.Module, cfg: Optimizer) -> torch.optim.Optimizer:
                 self.train_sums[name] = value.detach().clone() if before is None else before + value.detach()
             step = self.global_step + 1
             bad = ~torch.isfinite(loss) & (self.first_bad_step < 0)
-        decay = cfg.optimizer.average_decay
-        self.average = WeightAverage(model.parameters(), decay) if decay is not None else None
             self.first_bad_step = torch.where(bad, step, self.first_bad_step)
         return loss
 
@@ -178,20 +178,6 @@ def make_optimizer(model: nn.Module, cfg: Optimizer) -> torch.optim.Optimizer:
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     @override
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["generators"] = {"cpu": torch.get_rng_state()}
-        if torch.cuda.is_available():
-            checkpoint["generators"]["cuda"] = torch.cuda.get_rng_state_all()
-        checkpoint["compiled"] = self.compiled
-        checkpoint["train_sums"] = dict(self.train_sums)
-
-    @override
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        torch.set_rng_state(checkpoint["generators"]["cpu"].cpu())
-        if "cuda" in checkpoint["generators"] and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all([state.cpu() for state in checkpoint["generators"]["cuda"]])
-        self.train_sums = {name: value.to(self.device) for name, value in checkpoint["train_sums"].items()}
-    @override
     def optimizer_step(self, *args: Any, **more: Any) -> None:
         super().optimizer_step(*args, **more)
         if self.average is not None:
@@ -208,7 +194,21 @@ def make_optimizer(model: nn.Module, cfg: Optimizer) -> torch.optim.Optimizer:
         if self.average is not None:
             self.average.show(True)
 
+    @override
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["generators"] = {"cpu": torch.get_rng_state()}
+        if torch.cuda.is_available():
+            checkpoint["generators"]["cuda"] = torch.cuda.get_rng_state_all()
+        checkpoint["compiled"] = self.compiled
+        checkpoint["train_sums"] = dict(self.train_sums)
         if self.average is not None:
             checkpoint["average"] = {"shown": self.average.shown, "aside": self.average.aside}
+
+    @override
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        torch.set_rng_state(checkpoint["generators"]["cpu"].cpu())
+        if "cuda" in checkpoint["generators"] and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all([state.cpu() for state in checkpoint["generators"]["cuda"]])
+        self.train_sums = {name: value.to(self.device) for name, value in checkpoint["train_sums"].items()}
         if self.average is not None:
             self.average.shown, self.average.aside = checkpoint["average"]["shown"], checkpoint["average"]["aside"]
