@@ -122,6 +122,7 @@ def check(cfg: Config) -> None:
                 raise CapsbenchError(f"{name}={value} must be {rule}")
     if cfg.trainer.compile not in ("auto", True, False):
         raise CapsbenchError(f"trainer.compile={cfg.trainer.compile} must be auto, true or false")
+    _check_overlap(cfg)
     _check_evaluation(cfg)
     _check_optimizer(cfg.optimizer)
     _check_model(cfg)
@@ -147,6 +148,27 @@ def _check_optimizer(cfg: Optimizer) -> None:
         )
     if any(not 0 < share < 1 for share in cfg.drops):
         raise CapsbenchError(f"optimizer.drops={list(cfg.drops)} must be shares of the planned steps, between 0 and 1")
+
+
+def _check_overlap(cfg: Config) -> None:
+    data, loss = cfg.data, cfg.loss.classification
+    if not data.overlap:
+        return
+    for name in ("crop", "flip", "brightness", "contrast"):
+        value = getattr(data, name)
+        if value:
+            raise CapsbenchError(
+                f"data.{name}={value} with data.overlap=true: the digits of a pair are shifted and nothing else"
+            )
+    if loss in (ClassLoss.spread, ClassLoss.nll):
+        raise CapsbenchError(
+            f"loss.classification={loss} knows one class per image, data.overlap=true has two; use margin, "
+            "cross_entropy (of each class's sigmoid) or auto"
+        )
+    if cfg.evaluation.matched.enabled:
+        raise CapsbenchError(
+            "evaluation.matched.enabled=true compares accuracies on single images; data.overlap=true trains on pairs"
+        )
 
 
 def _check_evaluation(cfg: Config) -> None:

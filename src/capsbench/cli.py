@@ -144,13 +144,19 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         help="also keep numbers and predictions in one small file of this folder, to be committed",
     )
+    report.add_argument(
+        "--experiment", type=Path, help="of a search: write the best configuration as an experiment to this .yaml file"
+    )
     report.add_argument("--study", help="another name that a search was started under")
     report.add_argument("--storage", help="where a search's study is, if not in the folder of the runs")
     report.set_defaults(command=_report)
 
     evaluate = commands.add_parser("evaluate", help="evaluate a finished run again, on other questions")
     evaluate.add_argument("run", type=Path, help="a run's folder: runs/GROUP/ARM_HASH/seedNN")
-    evaluate.add_argument("overrides", nargs="*", help="evaluation=OPTION, evaluation.KEY=VALUE")
+    evaluate.add_argument(
+        "overrides", nargs="*", help="evaluation=OPTION, evaluation.KEY=VALUE, data.KEY=VALUE with --data"
+    )
+    evaluate.add_argument("--data", help="on other data: an option of data=, such as affnist or folder; kept apart")
     evaluate.set_defaults(command=_evaluate)
 
     export = commands.add_parser("export", help="write a run's weights as safetensors")
@@ -290,9 +296,18 @@ def _report_search(design: "Search", arguments: argparse.Namespace, out: Path | 
     overrides = [text for text in own_overrides(arguments.overrides) if not is_sweep(text)]
     study = open_search(design, overrides, arguments.study, arguments.storage)
     folder = search_folder(design, overrides, arguments.study)
-    search = read_search(write_summary(study, design, folder))
+    values = write_summary(study, design, folder)
+    search = read_search(values)
     index = write_search_report(search, out or Path("report") / folder.name)
     print(f"\n{search_text(search)}\nreport: {index}")
+    if getattr(arguments, "results", None) is not None:
+        from capsbench.report.search_file import write_search_file
+
+        print(f"results: {write_search_file(values, search, arguments.results)}")
+    if getattr(arguments, "experiment", None) is not None:
+        from capsbench.report.search_experiment import write_experiment
+
+        print(f"experiment: {write_experiment(search, arguments.experiment)}")
 
 
 def _claims(arguments: argparse.Namespace) -> int:
@@ -311,12 +326,17 @@ def _claims(arguments: argparse.Namespace) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    from capsbench.training.evaluate import evaluate_run
+    from capsbench.training.evaluate import evaluate_elsewhere, evaluate_run
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    metrics = evaluate_run(arguments.run, arguments.overrides)["metrics"]
+    if arguments.data is None:
+        folder, result = arguments.run, evaluate_run(arguments.run, arguments.overrides)
+    else:
+        folder, result = evaluate_elsewhere(arguments.run, arguments.data, arguments.overrides)
+    metrics = result["metrics"]
     width = max(map(len, metrics))
     print("\n".join(f"{name:<{width}}  {value:g}" for name, value in metrics.items()))
+    print(f"\nkept in {folder / 'result.json'}")
     return 0
 
 

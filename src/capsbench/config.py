@@ -54,13 +54,16 @@ class Split(StrEnum):
 
     random = "random"
     official = "official"
+    instance = "instance"
 
 
 class ClassLoss(StrEnum):
     """The classification part of the loss.
 
     `auto` is what suits the scores: cross-entropy for logits, margin for capsule lengths and other activations, and the
-    paper's own loss for routing algorithms that do not learn from the margin loss (em: spread, self_routing: nll).
+    paper's own loss for routing algorithms that do not learn from the margin loss (em: spread, self_routing: nll). With
+    two classes in an image (data.overlap) cross-entropy is that of each class's own sigmoid, and spread and nll, which
+    know one class only, give way to margin.
     """
 
     auto = "auto"
@@ -116,7 +119,11 @@ class Data:
     validation_share: float | None = key(
         None, "validation images as this share of the training images instead; null: off"
     )
-    split: Split = key(Split.random, "random: drawn with split_seed; official: the released code's first images")
+    split: Split = key(
+        Split.random,
+        "random: drawn with split_seed; official: the released code's first images; instance: all images of one "
+        "training toy of each category (smallnorb), drawn with split_seed",
+    )
     split_seed: int = key(0, "seed of the validation split and of the training subset; the same for every run")
     pad: int = key(0, "zero pixels added on every side (6 turns 28x28 into the 40x40 of the affNIST protocol)")
     shift: int = key(2, "largest random shift of a training image in pixels, in each direction, zero filled")
@@ -130,6 +137,11 @@ class Data:
     brightness: float = key(0.0, "add up to this many of 255 grey levels to a training image, or take them away")
     contrast: list[float] | None = key(None, "[lowest, highest] factor on a training image's contrast; null: none")
     standardize: bool = key(False, "give the network each image with mean 0 and variance 1, in training and tests")
+    overlap: bool = key(
+        False,
+        "MultiMNIST: train and test on pairs of images of different classes, one over the other, both shifted; an "
+        "answer is right when both classes are found",
+    )
     partial: bool = key(False, "accept an incomplete published set (cifar10), and say so")
     viewpoint: Viewpoint = key(
         Viewpoint.all, "smallnorb: train on all viewpoints, or leave azimuths or elevations novel"
@@ -325,4 +337,6 @@ def class_loss(cfg: Config) -> ClassLoss:
         return cfg.loss.classification
     if not is_capsule_model(cfg.model):
         return ClassLoss.cross_entropy
+    if cfg.data.overlap:
+        return ClassLoss.margin
     return {"em": ClassLoss.spread, "self_routing": ClassLoss.nll}.get(routing_of(cfg.model), ClassLoss.margin)

@@ -77,8 +77,26 @@ def cross_entropy_loss(logits_BJ: Float[Tensor, "batch classes"], labels_B: Int[
     return functional.cross_entropy(logits_BJ.float(), labels_B)
 
 
-def reconstruction_loss(
-    reconstruction: Float[Tensor, "batch channels height width"], images: Float[Tensor, "batch channels height width"]
+def multi_label_loss(
+    logits_BJ: Float[Tensor, "batch classes"], targets_BJ: Float[Tensor, "batch classes"]
 ) -> Float[Tensor, ""]:
-    """Squared error summed over pixels and averaged over the batch (Sabour et al. 2017, section 4.1)."""
+    """Cross-entropy of each class's own sigmoid, summed over the classes and averaged over the batch.
+
+    What the CNN baseline of Sabour et al. 2017 (section 6) learns pairs of digits with.
+    """
+    return (
+        functional.binary_cross_entropy_with_logits(logits_BJ.float(), targets_BJ.float(), reduction="none")
+        .sum(dim=1)
+        .mean()
+    )
+
+
+def reconstruction_loss(
+    reconstruction: Float[Tensor, "batch *digits channels height width"],
+    images: Float[Tensor, "batch *digits channels height width"],
+) -> Float[Tensor, ""]:
+    """Squared error summed over pixels, and over the digits that are rebuilt, averaged over the batch.
+
+    Sabour et al. 2017, sections 4.1 and, for two digits in one image, 6.
+    """
     return torch.square(reconstruction - images).flatten(1).sum(dim=1).mean()

@@ -9,7 +9,7 @@ import os
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from capsbench.errors import CapsbenchError
 
@@ -54,7 +54,7 @@ def checked_url(url: str) -> str:
     if url.startswith(JOURNAL):
         return JOURNAL + str(Path(url.removeprefix(JOURNAL)).absolute())
     parts = urlsplit(url)
-    if parts.password:
+    if parts.password or "password" in parse_qs(parts.query):
         raise CapsbenchError(
             "storage: the address holds a password, which would end up in logs and configurations; "
             "leave it out and set PGPASSWORD, or write it to ~/.pgpass"

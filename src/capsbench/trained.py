@@ -22,6 +22,7 @@ from capsbench.files import replacing
 from capsbench.models.build import build_model
 from capsbench.models.output import Output
 from capsbench.stored_config import stored_config, typed_config
+from capsbench.training.evaluate import run_images
 from capsbench.training.identity import plain
 from capsbench.training.runs import RunFolder
 from capsbench.training.weights import load_weights
@@ -50,24 +51,30 @@ class TrainedModel(nn.Module):
     def forward(
         self, images: Float[Tensor, "batch channels height width"] | UInt8[Tensor, "batch channels height width"]
     ) -> Output:
-        """Scores, poses and reconstructions of images, bytes 0..255 or numbers in [0, 1]; pads as in training.
+        """Scores, poses and reconstructions of images, bytes 0..255 or numbers in [0, 1].
+
+        Pads as in training; images that are as large as padded ones already (MultiMNIST's pairs) are left as they are.
 
         Raises:
             CapsbenchError: the images are of another size than the run's.
         """
-        if tuple(images.shape[1:]) != self.shape:
+        pad = self.config.data.pad
+        if tuple(images.shape[1:]) == (self.shape[0], *(side + 2 * pad for side in self.shape[1:])):
+            pad = 0
+        elif tuple(images.shape[1:]) != self.shape:
             expected, found = (" x ".join(map(str, shape)) for shape in (self.shape, images.shape[1:]))
             raise CapsbenchError(f"expected images of {expected} (channels, height, width), found {found}")
         pixels = to_unit(images) if images.dtype == torch.uint8 else images
-        answer: Output = self.network(functional.pad(pixels, [self.config.data.pad] * 4))
+        answer: Output = self.network(functional.pad(pixels, [pad] * 4))
         return answer
 
     @torch.inference_mode()
-    def predict(self, images: Tensor, batch_size: int = 100) -> Int64[Tensor, "images"]:
-        """Index into `classes` for each image, on the device of the weights."""
+    def predict(self, images: Tensor, batch_size: int = 100) -> Int64[Tensor, "images *digits"]:
+        """Index into `classes` for each image, two of a network that learnt pairs; on the device of the weights."""
         device = next(self.parameters()).device
         scores = [self(batch.to(device)).scores for batch in torch.split(images, batch_size)]
-        return torch.cat(scores).argmax(dim=1)
+        together = torch.cat(scores)
+        return together.topk(2, dim=1).indices if self.config.data.overlap else together.argmax(dim=1)
 
 
 def load_run(path: str | Path, checkpoint: str = "last") -> TrainedModel:
@@ -86,7 +93,7 @@ def load_run(path: str | Path, checkpoint: str = "last") -> TrainedModel:
     if checkpoint not in CHECKPOINTS:
         raise CapsbenchError(f"checkpoint={checkpoint!r} is not known; valid: {', '.join(CHECKPOINTS)}")
     cfg = stored_config(path)
-    shape, classes = _images(path, cfg)
+    shape, classes = run_images(path, cfg)
     model = _build(cfg, shape, classes)
     load_weights(model.network, path / CHECKPOINTS[checkpoint])
     return model
@@ -142,17 +149,6 @@ def _build(cfg: Config, shape: tuple[int, ...], classes: tuple[str, ...]) -> Tra
     if cfg.data.standardize:
         standardize_inputs(network)
     return TrainedModel(network, cfg, (channels, height, width), classes)
-
-
-def _images(path: Path, cfg: Config) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """Shape and classes of the run's images; runs that did not keep them need their data once more."""
-    kept: dict[str, Any] = RunFolder(path).result().get("images") or {}
-    if kept:
-        return tuple(kept["shape"]), tuple(kept["classes"])
-    from capsbench.data.splits import load_splits
-
-    splits = load_splits(cfg.data)
-    return tuple(splits.test_images.shape[1:]), splits.classes
 
 
 def _safetensors() -> Any:

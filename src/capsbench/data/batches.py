@@ -20,7 +20,9 @@ from capsbench.errors import CapsbenchError
 Batch = tuple[Float[Tensor, "batch channels height width"], Int[Tensor, " batch"]]
 
 
-def to_unit(images: UInt8[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels height width"]:
+def to_unit(
+    images: UInt8[Tensor, "batch *digits channels height width"],
+) -> Float[Tensor, "batch *digits channels height width"]:
     """Bytes to single precision in [0, 1], as the released code feeds them."""
     return images.float().mul_(1 / 255)
 

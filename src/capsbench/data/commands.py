@@ -10,7 +10,7 @@ from capsbench.data.sources import Source, choose_form, locate
 from capsbench.errors import CapsbenchError
 
 FOLDER = (
-    "folder  any folder of PNG and JPEG images, a directory for each class\n"
+    "folder  any folder of PNG, JPEG and other images, a directory for each class\n"
     "  capsbench data show folder data.root=FOLDER data.size=64"
 )
 

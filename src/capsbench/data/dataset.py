@@ -24,6 +24,9 @@ class Dataset:
         factors: names of what is known about each image besides its class (smallNORB's azimuth, affNIST's rotation).
         train_factors: their values for the training images; None where nothing is known.
         test_factors: their values for the test images; None where nothing is known.
+        novel_images: official training images that are kept out of training (smallNORB's novel viewpoints).
+        novel_labels: their classes.
+        novel_factors: what is known about them.
         about: what was found, where that needs saying: of a folder of images, of an incomplete set.
     """
 
@@ -37,6 +40,9 @@ class Dataset:
     train_factors: Float32[Tensor, "train factors"] | None = None
     test_factors: Float32[Tensor, "test factors"] | None = None
     about: str = ""
+    novel_images: UInt8[Tensor, "novel channels height width"] | None = None
+    novel_labels: Int64[Tensor, "novel"] | None = None
+    novel_factors: Float32[Tensor, "novel factors"] | None = None
 
 
 def tensors(

@@ -53,6 +53,7 @@ def load_dataset(cfg: Data) -> Dataset:
         dataset,
         train_images=resized(dataset.train_images, cfg.size),
         test_images=resized(dataset.test_images, cfg.size),
+        novel_images=None if dataset.novel_images is None else resized(dataset.novel_images, cfg.size),
     )
 
 

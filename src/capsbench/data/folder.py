@@ -1,4 +1,4 @@
-"""Any folder of PNG and JPEG images: a class per directory, split by sub-folders, by a list, or by seed.
+"""Any folder of images: a class per directory, split by sub-folders, by a list, or by seed.
 
     ROOT/train/CLASS/... and ROOT/test/CLASS/...    the split is in the folders
     ROOT/CLASS/...                                  each class gives `data.test_share` of its images to the test part
@@ -8,6 +8,7 @@ Nothing is skipped in silence: damaged images are all named, other files are cou
 size, split) is said.
 """
 
+import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,6 +117,12 @@ def _grey(
     return grey
 
 
+def _repeated(pixels: UInt8[np.ndarray, "images height width 3"], train: int) -> int:
+    """Test images that are a training image once more, which makes a test too easy."""
+    known = {hashlib.blake2b(image).digest() for image in pixels[:train]}
+    return sum(hashlib.blake2b(image).digest() in known for image in pixels[train:])
+
+
 def _about(root: Path, found: Found, decoded: Decoded, cfg: Data, *, grey: bool) -> str:
     total = len(found.train) + len(found.test)
     height, width = decoded.pixels.shape[1:3]
@@ -136,7 +143,11 @@ def _about(root: Path, found: Found, decoded: Decoded, cfg: Data, *, grey: bool)
         f"  images: {colours}; {size}",
     ]
     if found.ignored:
-        lines.append(f"  ignored: {found.ignored:,} files that are no PNG or JPEG by name")
+        lines.append(f"  ignored: {found.ignored:,} files that are no image by name")
+    if found.empty:
+        lines.append(f"  directories without an image: {', '.join(found.empty[:NAMED])}")
+    if again := _repeated(decoded.pixels, len(found.train)):
+        lines.append(f"  in both parts: {again:,} of {len(found.test):,} test images equal a training image")
     counts = Counter(picture.label for picture in found.train)
     tested = Counter(picture.label for picture in found.test)
     few = [name for name in found.classes if counts[name] < SMALLEST]

@@ -2,7 +2,8 @@
 
 import csv
 import os
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,7 @@ class Found:
         classes: names of the classes, sorted.
         how: what decided the split, in words.
         ignored: number of files that are no images by their names.
+        empty: directories where classes are looked for that have no image.
     """
 
     train: tuple[Picture, ...]
@@ -42,6 +44,7 @@ class Found:
     classes: tuple[str, ...]
     how: str
     ignored: int
+    empty: tuple[str, ...] = ()
 
 
 def find(root: Path, cfg: Data) -> Found:
@@ -55,6 +58,12 @@ def find(root: Path, cfg: Data) -> Found:
     names = {path.name.lower(): path for path in _folders(root)}
     train = next((names[name] for name in TRAIN_NAMES if name in names), None)
     if train is None:
+        alone = [names[name] for name in TEST_NAMES if name in names and any(map(_has_image, _folders(names[name])))]
+        if alone:
+            raise CapsbenchError(
+                f"data.root={root} has {alone[0].name}/ but nothing to train on: expected {' or '.join(TRAIN_NAMES)} "
+                "beside it; rename it if it is a class"
+            )
         return _checked(root, _by_seed(root, cfg))
     tests = [names[name] for name in TEST_NAMES if name in names]
     if not tests:
@@ -66,19 +75,20 @@ def find(root: Path, cfg: Data) -> Found:
 
 
 def _by_folders(train: Path, test: Path, others: Sequence[Path]) -> Found:
-    train_pictures, ignored = _classes(train)
-    test_pictures, more = _classes(test)
+    train_pictures, ignored, empty = _classes(train)
+    test_pictures, more, blank = _classes(test)
     how = f"by the folders {train.name}/ and {test.name}/"
     if others:
         unused = ", ".join(f"{path.name}/" for path in sorted(others))
         how += f" ({unused} not used: validation images come out of the training images)"
-    return Found(train_pictures, test_pictures, _names(train_pictures), how, ignored + more)
+    missing = (*(f"{train.name}/{name}" for name in empty), *(f"{test.name}/{name}" for name in blank))
+    return Found(train_pictures, test_pictures, _names(train_pictures), how, ignored + more, missing)
 
 
 def _by_seed(root: Path, cfg: Data) -> Found:
     if not 0 < cfg.test_share < 1:
         raise CapsbenchError(f"data.test_share={cfg.test_share}: expected more than 0 and less than 1")
-    pictures, ignored = _classes(root)
+    pictures, ignored, empty = _classes(root)
     train: list[Picture] = []
     test: list[Picture] = []
     for name in _names(pictures):
@@ -89,7 +99,7 @@ def _by_seed(root: Path, cfg: Data) -> Found:
         for number, picture in enumerate(members):
             (test if number in drawn else train).append(picture)
     how = f"drawn with data.split_seed={cfg.split_seed}: {cfg.test_share:.0%} of each class to test on"
-    return Found(tuple(train), tuple(test), _names(pictures), how, ignored)
+    return Found(tuple(train), tuple(test), _names(pictures), how, ignored, empty)
 
 
 def _by_list(root: Path, path: Path) -> Found:
@@ -138,26 +148,63 @@ def _checked(root: Path, found: Found) -> Found:
     if strange:
         raise CapsbenchError(f"data.root={root}: classes to test on without a training image: {', '.join(strange)}")
     if len(found.classes) < 2:
-        raise CapsbenchError(f"data.root={root}: expected at least two classes, found only {found.classes[0]}")
+        inner = root / found.classes[0]
+        nested = [path.name for path in _folders(inner)] if inner.is_dir() else []
+        hint = f"; it holds {', '.join(nested[:3])}: perhaps data.root={inner}" if nested else ""
+        raise CapsbenchError(f"data.root={root}: expected at least two classes, found only {found.classes[0]}{hint}")
     return found
 
 
-def _classes(folder: Path) -> tuple[tuple[Picture, ...], int]:
-    """Images of every class directory, however deep, and the number of other files."""
+def _classes(folder: Path) -> tuple[tuple[Picture, ...], int, tuple[str, ...]]:
+    """Images of every class directory, however deep, the number of other files, and directories without an image."""
     pictures: list[Picture] = []
-    ignored = 0
+    ignored, empty = 0, []
     for directory in _folders(folder):
-        for place, below, names in os.walk(directory):
-            below[:] = sorted(name for name in below if not name.startswith("."))
-            images = [name for name in sorted(names) if not name.startswith(".") and name.lower().endswith(SUFFIXES)]
+        # The same name may be spelt in two ways, of which file systems prefer one or the other.
+        label = unicodedata.normalize("NFC", directory.name)
+        before = len(pictures)
+        for place, names in _walk(directory):
+            images = [name for name in sorted(names) if _is_image(name)]
             ignored += len(names) - len(images)
-            pictures += [Picture(Path(place) / name, directory.name) for name in images]
+            pictures += [Picture(place / name, label) for name in images]
+        if len(pictures) == before:
+            empty.append(directory.name)
     if not pictures:
-        raise CapsbenchError(
-            f"{folder}: expected a directory for each class with PNG or JPEG images in it, found none "
-            f"(it has {len(_folders(folder))} directories and {ignored:,} files that are no images)"
+        loose = sum(path.is_file() and _is_image(path.name) for path in folder.iterdir())
+        hint = (
+            f"; {loose:,} images lie in it without a class: put them into directories, or name them and their classes "
+            "in data.file_list"
+            if loose
+            else ""
         )
-    return tuple(sorted(pictures, key=_order)), ignored
+        raise CapsbenchError(
+            f"{folder}: expected a directory for each class with images in it ({', '.join(SUFFIXES)}), found none "
+            f"(it has {len(_folders(folder))} directories and {ignored:,} files in them that are no images){hint}"
+        )
+    return tuple(sorted(pictures, key=_order)), ignored, tuple(empty)
+
+
+def _walk(directory: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Every directory below, itself included, with the names of its files; links are followed, never in a circle."""
+    seen = {directory.resolve()}
+    for place, below, names in os.walk(directory, followlinks=True):
+        here, kept = Path(place), []
+        for name in sorted(below):
+            target = (here / name).resolve()
+            if name.startswith(".") or target in seen or target in here.resolve().parents:
+                continue
+            seen.add(target)
+            kept.append(name)
+        below[:] = kept
+        yield here, names
+
+
+def _is_image(name: str) -> bool:
+    return not name.startswith(".") and name.lower().endswith(SUFFIXES)
+
+
+def _has_image(directory: Path) -> bool:
+    return any(_is_image(name) for _, names in _walk(directory) for name in names)
 
 
 def _folders(folder: Path) -> list[Path]:

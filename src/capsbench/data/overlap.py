@@ -115,8 +115,23 @@ def overlap(
     every = torch.arange(len(chosen), device=images.device)
     digits = windows[every, :, rows, columns]
     digits = digits.reshape(-1, 2, *digits.shape[1:])
-    together = digits.to(torch.int16).sum(dim=1).clamp(max=255).to(torch.uint8)
-    return Overlapped(together, digits, labels.to(images.device)[index])
+    return Overlapped(laid_over(digits), digits, labels.to(images.device)[index])
+
+
+def laid_over(
+    digits: UInt8[Tensor, "pairs 2 channels height width"],
+) -> UInt8[Tensor, "pairs channels height width"]:
+    """The sum of both digits, cut off at 255."""
+    return digits.to(torch.int16).sum(dim=1).clamp(max=255).to(torch.uint8)
+
+
+def pair_codes(labels_N2: Int64[Tensor, "pairs 2"], classes: int) -> Int64[Tensor, " pairs"]:
+    """One number for the two classes of each pair, whichever comes first: smaller * classes + larger.
+
+    So a pair is right or wrong as a whole, as an image of one class is, and reports compare both in the same way.
+    """
+    smaller, larger = labels_N2.sort(dim=1).values.unbind(1)
+    return smaller * classes + larger
 
 
 def _pairs(

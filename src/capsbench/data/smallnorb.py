@@ -5,6 +5,7 @@ degrees) or three elevations (30 to 40 degrees) of the training toys; test image
 say which are familiar and which are novel.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -38,26 +39,26 @@ def load_smallnorb(cfg: Data) -> Dataset:
     train_images, train_labels, train_factors = _read(*source.files[:3])
     test_images, test_labels, test_factors = _read(*source.files[3:])
     warn_if_not_published(SMALLNORB.name, list(zip(SMALLNORB.files, source.files, strict=True)))
-    about = ""
-    if cfg.viewpoint is not Viewpoint.all:
-        kept = familiar(train_factors, cfg.viewpoint)
-        train_images, train_labels, train_factors = train_images[kept], train_labels[kept], train_factors[kept]
-        about = (
-            f"smallnorb: training on {int(kept.sum()):,} of {len(kept):,} images, those of {cfg.viewpoint} codes "
-            f"{', '.join(map(str, FAMILIAR[cfg.viewpoint]))}"
-        )
-    return Dataset(
+    kept = familiar(train_factors, cfg.viewpoint)
+    dataset = Dataset(
         SMALLNORB.name,
-        train_images,
-        train_labels,
+        train_images[kept],
+        train_labels[kept],
         test_images,
         test_labels,
         SMALLNORB.classes,
         FACTORS,
-        train_factors,
+        train_factors[kept],
         test_factors,
-        about,
     )
+    if cfg.viewpoint is Viewpoint.all:
+        return dataset
+    about = (
+        f"smallnorb: training on {int(kept.sum()):,} of {len(kept):,} images, those of {cfg.viewpoint} codes "
+        f"{', '.join(map(str, FAMILIAR[cfg.viewpoint]))}"
+    )
+    images, labels, factors = train_images[~kept], train_labels[~kept], train_factors[~kept]
+    return replace(dataset, about=about, novel_images=images, novel_labels=labels, novel_factors=factors)
 
 
 def familiar(factors: Float32[Tensor, "images 4"], viewpoint: Viewpoint) -> Bool[Tensor, " images"]:

@@ -10,8 +10,7 @@ from capsbench.config import Data
 from capsbench.data.dataset import Dataset, tensors
 from capsbench.data.formats.matlab import read_matlab
 from capsbench.data.published import SVHN
-from capsbench.data.sources import locate
-from capsbench.data.verification import warn_if_not_published
+from capsbench.data.two_files import load_two_files
 from capsbench.errors import CapsbenchError
 
 
@@ -21,10 +20,7 @@ def load_svhn(cfg: Data) -> Dataset:
     Raises:
         CapsbenchError: files are missing, damaged, or not images and labels of this data set.
     """
-    source = locate(SVHN, cfg.root)
-    train, test = (_read(path) for path in source.files)
-    warn_if_not_published(SVHN.name, list(zip(SVHN.files, source.files, strict=True)))
-    return Dataset(SVHN.name, *train, *test, SVHN.classes)
+    return load_two_files(SVHN, cfg.root, _read)
 
 
 def _read(path: Path) -> tuple[UInt8[Tensor, "images 3 32 32"], Int64[Tensor, " images"]]:

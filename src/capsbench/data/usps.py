@@ -13,8 +13,7 @@ from capsbench.config import Data
 from capsbench.data.dataset import Dataset, tensors
 from capsbench.data.formats.libsvm import read_libsvm
 from capsbench.data.published import USPS
-from capsbench.data.sources import locate
-from capsbench.data.verification import warn_if_not_published
+from capsbench.data.two_files import load_two_files
 from capsbench.errors import CapsbenchError
 
 SIDE = 16
@@ -26,10 +25,7 @@ def load_usps(cfg: Data) -> Dataset:
     Raises:
         CapsbenchError: files are missing, damaged, or not images and labels of this data set.
     """
-    source = locate(USPS, cfg.root)
-    train, test = (_read(path) for path in source.files)
-    warn_if_not_published(USPS.name, list(zip(USPS.files, source.files, strict=True)))
-    return Dataset(USPS.name, *train, *test, USPS.classes)
+    return load_two_files(USPS, cfg.root, _read)
 
 
 def _read(path: Path) -> tuple[UInt8[Tensor, "images 1 16 16"], Int64[Tensor, " images"]]:

@@ -8,9 +8,9 @@ from enum import StrEnum
 from pathlib import Path
 
 from capsbench import __version__
+from capsbench.training.wandb_session import URL_PASSWORD
 
-# The user part of an address, wherever it stands in a text; a key that a client quotes in its own error.
-URL_USER = re.compile(r"(?<=://)[^/@\s]+@")
+# A key that a client quotes in its own error.
 LONG_KEY = re.compile(r"\b(?:wandb_v1_[A-Za-z0-9_]{20,}|[0-9a-f]{40}(?=\W*$))")
 
 
@@ -68,7 +68,7 @@ def examined(name: str, look: Callable[[], Finding | Iterable[Finding]]) -> list
 
 def presentable(text: str) -> str:
     """Without passwords in addresses, keys, and the name of the user's home."""
-    text = LONG_KEY.sub("***", URL_USER.sub("***@", text))
+    text = LONG_KEY.sub("***", URL_PASSWORD.sub("***@", text))
     try:
         home = str(Path.home())
     except RuntimeError:

@@ -7,12 +7,11 @@ the harder question whether it has learnt digits as wholes.
 from contextlib import nullcontext
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor, nn
 
 from capsbench.config import Config
-from capsbench.data.batches import to_unit
-from capsbench.data.overlap import fixed_pairs, overlap
+from capsbench.data.pair_batches import EvalPairs
 from capsbench.data.splits import Splits
 from capsbench.evaluation.predict import Precision
 from capsbench.evaluation.result import Evaluated
@@ -42,30 +41,24 @@ def evaluate(
     Raises:
         CapsbenchError: `evaluation.overlap` asks for what cannot be, or the data set has a single class.
     """
-    asked, pad, size = cfg.evaluation.overlap, cfg.data.pad, cfg.trainer.eval_batch_size
+    asked = cfg.evaluation.overlap
     if not asked.enabled:
         return Evaluated()
-    labels = splits.test_labels.cpu()
-    pairs = fixed_pairs(labels, asked.each, asked.shift, asked.seed)
-    images, labels = splits.test_images.to(device), labels.to(device)
+    pairs = test_pairs(splits, cfg, device)
     hits, squares = [], torch.zeros((), dtype=torch.float64, device=device)
     rebuilt = False
     with torch.inference_mode():
-        for start in range(0, len(pairs), size):
-            part = overlap(images, labels, pairs.part(slice(start, start + size)), pad)
-            pixels = to_unit(part.images)
+        for pixels, labels, digits in pairs:
             with precision():
-                output = model(pixels, part.labels[:, 0])
-            hits.append(found(output.scores, part.labels))
+                output = model(pixels, labels[:, 0])
+            hits.append(found(output.scores, labels))
             if output.reconstruction is None:
                 continue
             rebuilt = True
             with precision():
-                second = model(pixels, part.labels[:, 1]).reconstruction
+                second = model(pixels, labels[:, 1]).reconstruction
             for which, picture in enumerate((output.reconstruction, second)):
-                squares += (
-                    (picture.float() - to_unit(part.digits[:, which])).square().flatten(1).mean(dim=1).double().sum()
-                )
+                squares += (picture.float() - digits[:, which]).square().flatten(1).mean(dim=1).double().sum()
         together = torch.cat(hits).cpu()
     exact = together.all(dim=1)
     numbers = {
@@ -74,9 +67,43 @@ def evaluate(
         "overlap/recall": together.double().mean().item(),
     }
     if rebuilt:
-        numbers["overlap/reconstruction_error"] = float(squares) / (2 * len(pairs))
-    about = {"pairs": len(pairs), "shift": asked.shift, "seed": asked.seed, "frame": list(part.images.shape[2:])}
+        numbers["overlap/reconstruction_error"] = float(squares) / (2 * len(together))
+    about = {"pairs": len(together), "shift": asked.shift, "seed": asked.seed, "frame": list(pixels.shape[2:])}
     return Evaluated(numbers, {"overlap": about})
+
+
+def test_pairs(splits: Splits, cfg: Config, device: torch.device) -> EvalPairs:
+    """The fixed test pairs that `evaluation.overlap` describes, in batches."""
+    asked = cfg.evaluation.overlap
+    return EvalPairs(
+        splits.test_images,
+        splits.test_labels,
+        batch_size=cfg.trainer.eval_batch_size,
+        pad=cfg.data.pad,
+        shift=asked.shift,
+        seed=asked.seed,
+        device=device,
+        each=asked.each,
+    )
+
+
+def predict_pairs(
+    model: nn.Module, splits: Splits, cfg: Config, device: torch.device, precision: Precision = nullcontext
+) -> tuple[Float32[Tensor, "pairs classes"], Int64[Tensor, "pairs 2"]]:
+    """Scores of the fixed test pairs and their classes, on the CPU.
+
+    Raises:
+        CapsbenchError: `evaluation.overlap` asks for what cannot be, or the data set has a single class.
+    """
+    scores, classes = [], []
+    with torch.inference_mode():
+        for pixels, labels, _ in test_pairs(splits, cfg, device):
+            with precision():
+                scores.append(model(pixels).scores.float())
+            classes.append(labels)
+        together = torch.cat(scores).cpu()
+    # An ordinary tensor: inference tensors may not meet autograd later.
+    return together.clone(), torch.cat(classes).cpu()
 
 
 def found(scores_BJ: Float[Tensor, "batch classes"], labels_B2: Int64[Tensor, "batch 2"]) -> Bool[Tensor, "batch 2"]:

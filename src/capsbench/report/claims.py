@@ -15,10 +15,13 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from capsbench.compose import compose_many
+from capsbench.config import run_hash
 from capsbench.errors import CapsbenchError
 from capsbench.report.analysis import Analysis, Comparison, analyse, comparable_runs, compare
 from capsbench.report.claim_table import AFFINE, CLAIMS, Claim, Evidence, Kind
 from capsbench.report.collect import ArmRuns, collect
+from capsbench.report.concerns import mixtures
 from capsbench.report.results_file import read_results_file, results_files
 from capsbench.report.statistics.intervals import summarize
 from capsbench.report.statistics.seeds import BETTER_MARK
@@ -54,6 +57,7 @@ class Finding:
         text: the finding in words, or why there is none.
         numbers: the statistics behind it.
         seeds: finished seeds of A and B.
+        caveats: what weakens it: runs that are left out, mixed commits and machines.
         origin: sweep, and preset, that the runs belong to; empty without runs.
         command: what would decide it.
     """
@@ -65,6 +69,7 @@ class Finding:
     seeds: tuple[int, int] = (0, 0)
     origin: str = ""
     command: str = ""
+    caveats: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,12 @@ def read_evidence(
     return found
 
 
+def arm_hashes(sweep: Sweep) -> dict[str, str]:
+    """The identity that each arm of a sweep file has now: runs of any other are of another design."""
+    configs = compose_many([(*sweep.overrides(arm), f"run.arm={arm}") for arm in sweep.arms])
+    return {arm: run_hash(cfg) for arm, cfg in zip(sweep.arms, configs, strict=True)}
+
+
 def judge_all(analyses: Analyses, claims: Sequence[Claim] = CLAIMS) -> list[JudgedClaim]:
     """A verdict on every claim."""
     return [judge_claim(claim, analyses) for claim in claims]
@@ -142,11 +153,14 @@ def weigh(item: Evidence, analyses: Sequence[Analysis] | None) -> Finding:
     absent = [arm for arm in dict.fromkeys((item.a, item.b)) if arm not in analyses[0].ablation.arms]
     if absent:
         return replace(finding, text=f"{item.sweep}.yaml has no arm {' and no arm '.join(absent)}")
+    finding = replace(finding, caveats=tuple(_left_out(item, analyses)))
     best = max(analyses, key=lambda analysis: min(_seeds(item, analysis)))
     seeds = _seeds(item, best)
     if not min(seeds):
         return replace(finding, text="no finished runs of both arms have what is measured", seeds=seeds)
-    finding = replace(finding, seeds=seeds, origin=best.ablation.sweep.group)
+    both = [run for name in dict.fromkeys((item.a, item.b)) for run in best.ablation.arms[name].done]
+    caveats = (*finding.caveats, *mixtures(both))
+    finding = replace(finding, seeds=seeds, origin=best.ablation.sweep.group, caveats=caveats)
     if item.metric in ERRORS and item.kind in (Kind.fewer_errors, Kind.more_errors, Kind.same_errors):
         finding = _by_image(finding, best)
     elif item.kind is Kind.below:
@@ -270,4 +284,20 @@ def _number(values: Float[np.ndarray, "seeds"]) -> str:
 
 
 def _study(sweep: Sweep, root: Path) -> Analysis:
-    return analyse(collect(sweep, find_runs(root, sweep.group)))
+    folders = find_runs(root, sweep.group)
+    return analyse(collect(sweep, folders, arm_hashes(sweep) if folders else None))
+
+
+def _left_out(item: Evidence, analyses: Sequence[Analysis]) -> list[str]:
+    """Runs under the arms' names that are of another configuration than the sweep file's, and not counted."""
+    found = []
+    for analysis in analyses:
+        for name in dict.fromkeys((item.a, item.b)):
+            arm = analysis.ablation.arms.get(name)
+            if arm is not None and arm.conflicting:
+                digits = ", ".join(sorted({run.hash for run in arm.conflicting}))
+                found.append(
+                    f"{len(arm.conflicting)} runs of {arm.arm.label} in {analysis.ablation.sweep.group} are of another "
+                    f"configuration ({digits}) than the sweep file's ({arm.hash}) and do not count"
+                )
+    return found

@@ -40,6 +40,7 @@ def claims_markdown(judged: Sequence[JudgedClaim]) -> str:
             where = f" ({markdown_text(finding.origin)}, seeds {finding.seeds[0]} and {finding.seeds[1]})"
             numbers = f" {markdown_text(finding.numbers)}." if finding.numbers else ""
             lines.append(f"- {markdown_text(finding.text)}{numbers}{where if finding.origin else ''}")
+            lines += [f"  - {markdown_text(caveat)}" for caveat in finding.caveats]
         lines += [
             f"- first look, decides nothing: {markdown_text(look.text)} ({markdown_text(look.origin)})"
             for look in one.first_look

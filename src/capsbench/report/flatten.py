@@ -109,6 +109,6 @@ def _pyarrow() -> Any:
         import pyarrow as pa
     except ModuleNotFoundError:
         raise CapsbenchError(
-            "a .parquet file needs pyarrow: `pip install pyarrow`, or take --out results.csv"
+            "a .parquet file needs pyarrow: `pip install 'capsbench[export]'`, or take --out results.csv"
         ) from None
     return pa

@@ -161,9 +161,6 @@ def _all_runs(ablation: Ablation) -> Iterator[RunRecord]:
 
 
 def _run_values(run: RunRecord) -> Values:
-    packages = run.provenance.get("packages") or {}
-    origin = {name: run.provenance[name] for name in ORIGIN if name in run.provenance}
-    origin["packages"] = {name: packages[name] for name in PACKAGES if packages.get(name)}
     return {
         "arm": run.arm,
         "seed": run.seed,
@@ -173,8 +170,15 @@ def _run_values(run: RunRecord) -> Values:
         "evaluation": run.evaluation,
         "test_images": run.test_images,
         "metrics": {name: _plain(value) for name, value in run.metrics.items()},
-        "provenance": origin if run.state is RunState.done else {},
+        "provenance": origin_of(run.provenance) if run.state is RunState.done else {},
     }
+
+
+def origin_of(provenance: Mapping[str, Any]) -> Values:
+    """Commit, versions, hardware and command of a run: what of its provenance is kept."""
+    packages = provenance.get("packages") or {}
+    kept = {name: provenance[name] for name in ORIGIN if name in provenance}
+    return {**kept, "packages": {name: packages[name] for name in PACKAGES if packages.get(name)}}
 
 
 def _comparison_values(pair: Comparison, ablation: Ablation) -> Values:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from capsbench.config import Config
 
-Step = Callable[[Tensor, Tensor], tuple[dict[str, Tensor], Tensor]]
+Step = Callable[..., tuple[dict[str, Tensor], Tensor]]
 
 # Measured on 2 cores: CapsNet's step at batch 128 compiles in about 30 s and then takes about 0.6 of its eager time.
 COMPILE_SECONDS = 30.0
@@ -51,7 +51,7 @@ def decide(cfg: Config, steps: int, seconds_per_step: float) -> Decision:
     )
 
 
-def compiled_or_eager(eager: Step, model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Step, float]:
+def compiled_or_eager(eager: Step, model: nn.Module, *batch: Tensor) -> tuple[Step, float]:
     """The compiled step, proved by one forward and backward pass; the eager one, with a warning, where that fails.
 
     Gradients, buffers and random generators are afterwards what they were before.
@@ -59,17 +59,16 @@ def compiled_or_eager(eager: Step, model: nn.Module, images: Tensor, labels: Ten
     Args:
         eager: losses of a batch.
         model: whose parameters and buffers the step uses.
-        images: a batch of the shape that training has.
-        labels: its classes.
+        batch: what the step takes, in the shapes that training has: images, classes.
 
     Returns:
         The step to use, and the seconds that compiling took.
     """
     started = time.perf_counter()
     # On a GPU the step is many short kernels: recorded as a CUDA graph they start without the host.
-    compiled = torch.compile(eager, mode="reduce-overhead" if images.is_cuda else "default")
+    compiled = torch.compile(eager, mode="reduce-overhead" if batch[0].is_cuda else "default")
     try:
-        rehearse(compiled, model, images, labels)
+        rehearse(compiled, model, *batch)
     except Exception as error:
         problem = f"{type(error).__name__}: {error}".splitlines()[0]
         log.warning("compiling failed, training goes on without it: %s", problem)
@@ -78,12 +77,12 @@ def compiled_or_eager(eager: Step, model: nn.Module, images: Tensor, labels: Ten
     return compiled, time.perf_counter() - started
 
 
-def rehearse(step: Step, model: nn.Module, images: Tensor, labels: Tensor) -> None:
+def rehearse(step: Step, model: nn.Module, *batch: Tensor) -> None:
     """One forward and backward pass that leaves no trace."""
     buffers = {name: value.clone() for name, value in model.named_buffers()}
-    devices = [images.device] if images.is_cuda else []
+    devices = [batch[0].device] if batch[0].is_cuda else []
     with torch.random.fork_rng(devices=devices, enabled=True):
-        losses, _ = step(images, labels)
+        losses, _ = step(*batch)
         losses["loss"].backward()  # type: ignore[no-untyped-call]
     model.zero_grad(set_to_none=True)
     with torch.no_grad():
@@ -91,12 +90,12 @@ def rehearse(step: Step, model: nn.Module, images: Tensor, labels: Tensor) -> No
             value.copy_(buffers[name])
 
 
-def eager_seconds(step: Step, model: nn.Module, images: Tensor, labels: Tensor, repeats: int = 2) -> float:
+def eager_seconds(step: Step, model: nn.Module, *batch: Tensor, repeats: int = 2) -> float:
     """Seconds of one eager step, measured after one that warms up."""
-    rehearse(step, model, images, labels)
+    rehearse(step, model, *batch)
     started = time.perf_counter()
     for _ in range(repeats):
-        rehearse(step, model, images, labels)
-    if images.is_cuda:
+        rehearse(step, model, *batch)
+    if batch[0].is_cuda:
         torch.cuda.synchronize()
     return (time.perf_counter() - started) / repeats

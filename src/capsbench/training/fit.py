@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -16,6 +17,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from capsbench.config import Config
 from capsbench.data.augment import augmentation
 from capsbench.data.batches import EvalBatches, TrainBatches
+from capsbench.data.pair_batches import EvalPairs, TrainPairs
 from capsbench.data.splits import Splits
 from capsbench.errors import CapsbenchError
 from capsbench.training.callbacks.checkpoints import Checkpoints
@@ -28,9 +30,10 @@ from capsbench.training.compilation import compiled_or_eager, decide, eager_seco
 from capsbench.training.hardware import Machine
 from capsbench.training.metrics_csv import MetricsCsv
 from capsbench.training.ranks import rank
+from capsbench.training.runs import Claim
 from capsbench.training.task import ClassificationTask
 from capsbench.training.tracking import Tracker
-from capsbench.training.weights import read_head
+from capsbench.training.weights import CheckpointFiles, read_head
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +53,8 @@ def train_batches(cfg: Config, splits: Splits, device: torch.device) -> TrainBat
             f"trainer.batch_size={cfg.trainer.batch_size} is the batch of all devices together and must be a multiple "
             f"of trainer.devices={cfg.trainer.devices}"
         )
-    return TrainBatches(
+    batches = TrainPairs if cfg.data.overlap else TrainBatches
+    return batches(
         splits.train_images,
         splits.train_labels,
         batch_size=cfg.trainer.batch_size,
@@ -66,6 +70,17 @@ def train_batches(cfg: Config, splits: Splits, device: torch.device) -> TrainBat
     )
 
 
+def validation_batches(cfg: Config, splits: Splits, device: torch.device) -> EvalBatches | EvalPairs:
+    """The run's validation images, or pairs of them, on the device."""
+    images, labels = splits.validation_images, splits.validation_labels
+    size, pad, limit = cfg.trainer.eval_batch_size, cfg.data.pad, cfg.trainer.limit_batches
+    shared: dict[str, Any] = {"batch_size": size, "pad": pad, "device": device, "limit": limit}
+    shared |= {"rank": rank(), "world": cfg.trainer.devices}
+    if cfg.data.overlap:
+        return EvalPairs(images, labels, shift=cfg.data.shift, seed=cfg.data.split_seed, **shared)
+    return EvalBatches(images, labels, **shared)
+
+
 def fit(
     cfg: Config,
     folder: Path,
@@ -74,6 +89,7 @@ def fit(
     batches: TrainBatches,
     splits: Splits,
     tracker: Tracker | None,
+    claim: Claim | None = None,
 ) -> tuple[Clock, Matched, Checkpoints]:
     """Train until the planned steps are done, from the run's last checkpoint where there is one.
 
@@ -81,21 +97,12 @@ def fit(
         Pruned: if the search that the run belongs to ended it early.
     """
     metrics = MetricsCsv(folder / "metrics.csv")
-    clock, checkpoints = Clock(), Checkpoints(folder, cfg.trainer.checkpoint_minutes)
+    clock, checkpoints = Clock(), Checkpoints(folder, cfg.trainer.checkpoint_minutes, claim)
     matched = Matched(folder, cfg, splits, machine)
     pruning = linked_pruning()
     callbacks = [clock, matched, *([pruning] if pruning is not None else []), checkpoints]
     trainer = make_trainer(cfg, folder, machine, task, metrics, tracker, callbacks)
-    validation = EvalBatches(
-        splits.validation_images,
-        splits.validation_labels,
-        batch_size=cfg.trainer.eval_batch_size,
-        pad=cfg.data.pad,
-        device=machine.device,
-        limit=cfg.trainer.limit_batches,
-        rank=rank(),
-        world=cfg.trainer.devices,
-    )
+    validation = validation_batches(cfg, splits, machine.device)
     checkpoint = folder / "last.ckpt"
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
@@ -150,6 +157,7 @@ def make_trainer(
         max_epochs=-1,
         gradient_clip_val=cfg.optimizer.clip_norm,
         deterministic=cfg.trainer.deterministic,
+        plugins=[CheckpointFiles()],
         logger=[metrics, *([tracker.logger] if tracker is not None else [])],
         callbacks=[clock, MetricsWriter(cfg.trainer.log_every, clock), progress, *others],
         num_sanity_val_steps=0,
@@ -168,14 +176,14 @@ def choose_step(cfg: Config, task: ClassificationTask, batches: TrainBatches, ma
     if cfg.trainer.compile is False or cfg.trainer.devices > 1:
         return
     task.to(machine.device)
-    images, labels = batches.example()
+    example = batches.example()
     with machine.autocast():
         forced = cfg.trainer.compile is True
-        seconds = 0.0 if forced else eager_seconds(task.step_losses, task.model, images, labels)
+        seconds = 0.0 if forced else eager_seconds(task.step_losses, task.model, *example)
         decision = decide(cfg, task.planned_steps, seconds)
         log.info("%s: %s", "compiling the step" if decision.compile else "not compiling the step", decision.reason)
         if decision.compile:
-            task.step_losses, took = compiled_or_eager(task.step_losses, task.model, images, labels)
+            task.step_losses, took = compiled_or_eager(task.step_losses, task.model, *example)
             task.compiled = True
             log.info("compiled in %.0f s", took)
 

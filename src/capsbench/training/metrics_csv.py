@@ -3,6 +3,7 @@
 import csv
 import io
 from argparse import Namespace
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning.loggers.logger import Logger
 from typing_extensions import override
 
-from capsbench.files import write_atomic
+from capsbench.errors import CapsbenchError
+from capsbench.files import CannotWrite, write_atomic
 
 FIRST_COLUMNS = ("step", "epoch", "seconds")
 
@@ -74,7 +76,9 @@ class MetricsCsv(Logger):
     @override
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        self.save()
+        # Rows of a failed run that no checkpoint covers are logged again when it goes on; they hide no other error.
+        with suppress(CannotWrite) if status == "failed" else nullcontext():
+            self.save()
 
     def drop_after(self, step: int) -> None:
         """Forget rows logged later than step `step`, which a resumed run will log again."""
@@ -90,7 +94,16 @@ def _cell(value: Any) -> str:
 def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     if not path.exists():
         return list(FIRST_COLUMNS), []
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file)
-        rows = list(reader)
-        return list(reader.fieldnames or FIRST_COLUMNS), rows
+    try:
+        with path.open(newline="") as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+            columns = list(reader.fieldnames or FIRST_COLUMNS)
+        for number, row in enumerate(rows, start=2):
+            if None in row or not str(row.get("step")).isdecimal():
+                raise ValueError(f"row {number} has no step or too many cells")
+    except (ValueError, csv.Error) as error:
+        raise CapsbenchError(
+            f"{path} is damaged ({error}); mend it, or remove it to go on from the checkpoint without the rows so far"
+        ) from error
+    return columns, rows

@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from capsbench.training.wandb_session import URL_PASSWORD
+
 PACKAGES = ("torch", "pytorch-lightning", "torchmetrics", "hydra-core", "optuna", "wandb", "numpy")
 
 
@@ -24,8 +26,8 @@ def provenance() -> dict[str, Any]:
 
 
 def command() -> str:
-    """The command line that started this process, with the program's path shortened to its name."""
-    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    """The command line that started this process: the program's name, and no user or password of an address."""
+    return URL_PASSWORD.sub("***@", " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]))
 
 
 @lru_cache(maxsize=1)

@@ -11,16 +11,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int, UInt8
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from capsbench.config import Config, is_capsule_model
+from capsbench.config import Config
 from capsbench.data.splits import Splits
 from capsbench.evaluation import (
     adversarial,
     affine,
-    calibration,
+    answers,
     corruption,
     cost,
     overlap,
@@ -29,13 +28,13 @@ from capsbench.evaluation import (
     pose,
     reconstructions,
     routing_health,
+    viewpoint,
 )
-from capsbench.evaluation.predict import Predictions, predict
 from capsbench.evaluation.result import Evaluated
 from capsbench.files import write_atomic
 from capsbench.training.callbacks.checkpoints import SELECTION_RULE, Checkpoints
 from capsbench.training.callbacks.clock import Clock
-from capsbench.training.callbacks.matched import FILE, Matched
+from capsbench.training.callbacks.matched import FILE, Matched, novel
 from capsbench.training.hardware import Machine
 from capsbench.training.provenance import now
 from capsbench.training.task import classification_loss
@@ -50,6 +49,7 @@ EVALUATIONS = (
     corruption.evaluate,
     adversarial.evaluate,
     overlap.evaluate,
+    viewpoint.evaluate,
 )
 PICTURES = (reconstructions.evaluate, perturbations.evaluate)
 
@@ -99,22 +99,22 @@ def measure(
     """
     device = machine.device
     model.to(device).eval()
-    measured = Measured(len(splits.test_labels))
+    measured = Measured()
     measured.images = {"shape": list(splits.test_images.shape[1:]), "classes": list(splits.classes)}
     measured.add(cost.evaluate(model, splits, cfg, device))
     measured.metrics |= _validation(best) | _times(cfg, clock, len(splits.train_labels))
 
-    last = predict(model, splits.test_images, device, cfg.trainer.eval_batch_size, cfg.data.pad, machine.autocast)
-    measured.metrics |= _test_metrics("test", last, splits.test_labels)
-    for name, loss in classification_loss(last.scores, splits.test_labels.cpu(), cfg).items():
+    last = answers.answer(model, splits, cfg, device, machine.autocast)
+    measured.test_images = len(last.expected)
+    measured.metrics |= answers.metrics("test", last)
+    for name, loss in classification_loss(last.scores, last.labels, cfg).items():
         measured.metrics[f"test/{name}"] = float(loss)
-    measured.add(calibration.evaluate(last, splits.test_labels, lengths=is_capsule_model(cfg.model)))
+    measured.add(answers.calibrated(last, cfg))
     selected = last
     if best.best_epoch != best.last_epoch:
         with weights_from(model, folder / "best.ckpt", device):
-            size, pad = cfg.trainer.eval_batch_size, cfg.data.pad
-            selected = predict(model, splits.test_images, device, size, pad, machine.autocast)
-    measured.metrics |= _test_metrics("test_selected", selected, splits.test_labels)
+            selected = answers.answer(model, splits, cfg, device, machine.autocast)
+    measured.metrics |= answers.metrics("test_selected", selected)
     measured.selected = {"epoch": best.best_epoch, "rule": SELECTION_RULE}
 
     measured.add(_matched(cfg, folder, machine, model, splits, matched))
@@ -125,13 +125,7 @@ def measure(
         kept |= found.arrays
     for picture in PICTURES:
         measured.pictures |= picture(model, splits, cfg, device, machine.autocast).arrays
-    measured.predictions = {
-        "test_label": _small(splits.test_labels),
-        "test_predicted": _small(last.predicted),
-        "test_predicted_selected": _small(selected.predicted),
-        "test_confidence": calibration.confidence(last.scores, lengths=is_capsule_model(cfg.model)).half().numpy(),
-        **kept,
-    }
+    measured.predictions = {**answers.kept(last, selected, cfg), **kept}
     return measured
 
 
@@ -173,15 +167,10 @@ def write_result(
         "selected": measured.selected,
         "figures": measured.figures,
         "evaluation": evaluation,
-        "provenance": {**origin, "finished": now()},
+        "provenance": {"finished": now(), **origin},
     }
     write_atomic(folder / "result.json", json.dumps(result, indent=1) + "\n")
     return result
-
-
-def _test_metrics(name: str, answers: Predictions, labels: Int[Tensor, " images"]) -> dict[str, float]:
-    errors = int((answers.predicted != labels.cpu()).sum())
-    return {f"{name}/errors": errors, f"{name}/accuracy": 1 - errors / len(labels)}
 
 
 def _matched(
@@ -189,20 +178,25 @@ def _matched(
 ) -> Evaluated:
     """Test accuracy, in and out of distribution, of the first epoch that was accurate enough; and how it came to that.
 
-    The end of training to compare it with is `test/accuracy` and `affine/accuracy`.
+    The end of training to compare it with is `test/accuracy`, and `affine/accuracy` or `viewpoint/*`.
     """
     if not matched.history:
         return Evaluated()
     figure = {"history": matched.history, "reached": matched.reached}
     if matched.reached is None or not (folder / FILE).exists():
         return Evaluated(figures={"matched": figure})
-    once = replace(cfg.evaluation, affine=replace(cfg.evaluation.affine, enabled=True, curve_images=0))
-    device, size, pad = machine.device, cfg.trainer.eval_batch_size, cfg.data.pad
+    device = machine.device
+    numbers: dict[str, float] = {}
     with weights_from(model, folder / FILE, device):
-        found = predict(model, splits.test_images, device, size, pad, machine.autocast)
-        moved = affine.evaluate(model, splits, replace(cfg, evaluation=once), device, machine.autocast).numbers
-    numbers = _test_metrics("matched", found, splits.test_labels)
-    numbers |= {f"matched/affine_{what}": moved[f"affine/{what}"] for what in ("accuracy", "errors")}
+        found = answers.answer(model, splits, cfg, device, machine.autocast)
+        if novel(cfg):
+            moved = viewpoint.evaluate(model, splits, cfg, device, machine.autocast).numbers
+            numbers |= {name.replace("viewpoint/", "matched/"): value for name, value in moved.items()}
+        else:
+            once = replace(cfg.evaluation, affine=replace(cfg.evaluation.affine, enabled=True, curve_images=0))
+            moved = affine.evaluate(model, splits, replace(cfg, evaluation=once), device, machine.autocast).numbers
+            numbers |= {f"matched/affine_{what}": moved[f"affine/{what}"] for what in ("accuracy", "errors")}
+    numbers |= answers.metrics("matched", found)
     numbers |= {"matched/val_accuracy": matched.reached["accuracy"], "matched/epoch": matched.reached["epoch"]}
     return Evaluated({name: float(value) for name, value in numbers.items()}, {"matched": figure})
 
@@ -233,10 +227,6 @@ def _times(cfg: Config, clock: Clock, images: int) -> dict[str, float]:
     if reached is not None:
         times["time/seconds_to_target"] = reached
     return times
-
-
-def _small(classes: Int[Tensor, " images"]) -> UInt8[np.ndarray, " images"]:
-    return classes.cpu().numpy().astype(np.uint8)
 
 
 def _npz(arrays: dict[str, NDArray[Any]]) -> bytes:

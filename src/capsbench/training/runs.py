@@ -25,9 +25,11 @@ from typing import Any
 
 from capsbench.config import Config, run_hash
 from capsbench.errors import CapsbenchError
-from capsbench.files import write_atomic
+from capsbench.files import explained, write_atomic
 
 PRUNED_FILE = "pruned.json"
+SECTIONS = ("run", "metrics", "figures", "config", "provenance", "images")
+MEND = "move it away and run again to make it anew"
 BEAT = "beat"
 BEAT_SECONDS = 10.0
 STALE_SECONDS = 60.0
@@ -138,18 +140,21 @@ class Claim:
         import psutil
 
         self.me = {"host": socket.gethostname(), "pid": os.getpid(), "started": psutil.Process().create_time()}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        if self.path.exists() and self.is_stale():
-            self._bury()
+        with explained():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if self.path.exists() and self.is_stale():
+                self._bury()
+            try:
+                self.path.mkdir()
+            except FileExistsError:
+                raise CapsbenchError(
+                    f"{self.path.parent} is being worked on by {self._holder()}; wait for it, or stop it first"
+                ) from None
         try:
-            self.path.mkdir()
-        except FileExistsError:
-            owner = self.owner()
-            raise CapsbenchError(
-                f"{self.path.parent} is being worked on by process {owner.get('pid', '?')} "
-                f"on {owner.get('host', '?')}; wait for it, or stop it first"
-            ) from None
-        self._write_beat()
+            self._write_beat()
+        except BaseException:
+            self.path.rmdir()
+            raise
         threading.Thread(target=self._keep_beating, daemon=True).start()
         return self
 
@@ -160,6 +165,25 @@ class Claim:
         # After a long sleep the claim may have been taken over; then it is not this process's to remove.
         if self.owner() == self.me:
             rmtree(self.path, ignore_errors=True)
+
+    def check(self) -> None:
+        """Make sure that this process still holds the claim, before it writes what another one may be writing too.
+
+        Raises:
+            CapsbenchError: if the folder was removed or moved, or another process has taken the claim over.
+        """
+        if self.owner() == self.me:
+            return
+        if not self.path.parent.is_dir():
+            raise CapsbenchError(f"{self.path.parent} has been removed or moved while the run was working in it")
+        raise CapsbenchError(
+            f"{self.path.parent} is not this process's any more: {self._holder()} has taken it over, because this one "
+            "gave no sign of life for a minute, or somebody removed the claim"
+        )
+
+    def _holder(self) -> str:
+        owner = self.owner()
+        return f"process {owner.get('pid', '?')} on {owner.get('host', '?')}"
 
     def _bury(self) -> None:
         """Remove a stale claim; of several processes that find it stale, renaming lets one do so."""
@@ -216,7 +240,8 @@ def _alive(owner: dict[str, Any]) -> bool:
         return same and process.status() != psutil.STATUS_ZOMBIE
     except psutil.AccessDenied:
         return True
-    except psutil.Error:
+    except (psutil.Error, TypeError, ValueError, OverflowError):
+        # The process has gone, or the beat says nothing that names one.
         return False
 
 
@@ -225,8 +250,17 @@ def _read_json(path: Path) -> dict[str, Any]:
         values = json.loads(path.read_text())
     except FileNotFoundError:
         raise CapsbenchError(f"{path} does not exist: the run has not come to that") from None
-    except ValueError as error:
-        raise CapsbenchError(f"{path} is damaged ({error}); move it away and run again to make it anew") from None
+    except (ValueError, RecursionError) as error:
+        raise CapsbenchError(f"{path} is damaged ({error}); {MEND}") from None
+    except OSError as error:
+        raise CapsbenchError(f"{path} cannot be read: {error.strerror or error}") from None
     if not isinstance(values, dict) or values.get("schema", 1) != 1:
         raise CapsbenchError(f"{path} is not a result of this version of capsbench")
+    for name in SECTIONS:
+        if not isinstance(values.get(name) or {}, dict):
+            raise CapsbenchError(f"{path} is damaged ({name} is no mapping); {MEND}")
+    numbers = {**(values.get("metrics") or {}), "test_images": values.get("test_images") or 0}
+    wrong = next((name for name, value in numbers.items() if not isinstance(value, int | float)), None)
+    if wrong is not None:
+        raise CapsbenchError(f"{path} is damaged ({wrong} is {numbers[wrong]!r}, no number); {MEND}")
     return values

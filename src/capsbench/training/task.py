@@ -5,16 +5,24 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
-from torchmetrics.classification import MulticlassAccuracy
 from typing_extensions import override
 
 from capsbench.config import ClassLoss, Config, Optimizer, OptimizerAlgorithm, class_loss
 from capsbench.data.batches import Batch
-from capsbench.losses import cross_entropy_loss, margin_loss, nll_loss, reconstruction_loss, spread_loss
+from capsbench.data.pair_batches import PairBatch
+from capsbench.evaluation.overlap import found
+from capsbench.losses import (
+    cross_entropy_loss,
+    margin_loss,
+    multi_label_loss,
+    nll_loss,
+    reconstruction_loss,
+    spread_loss,
+)
 from capsbench.models.output import Output
 from capsbench.training.averaging import WeightAverage
 from capsbench.training.schedule import rate_factor
@@ -24,12 +32,17 @@ Losses = dict[str, Tensor]
 
 def classification_loss(
     scores: Float[Tensor, "batch classes"],
-    labels: Int[Tensor, " batch"],
+    labels: Int[Tensor, "batch *digits"],
     cfg: Config,
     spread_margin: Tensor | None = None,
 ) -> Losses:
-    """The classification loss that the configuration names, under its name."""
+    """The classification loss that the configuration names, under its name; of one class per image or of two."""
     kind = class_loss(cfg)
+    targets = nn.functional.one_hot(labels, scores.shape[1]).to(scores.dtype)
+    if labels.dim() > 1:
+        targets = targets.sum(dim=1)
+        if kind is ClassLoss.cross_entropy:
+            return {"cross_entropy": multi_label_loss(scores, targets)}
     if kind is ClassLoss.cross_entropy:
         return {"cross_entropy": cross_entropy_loss(scores, labels)}
     if kind is ClassLoss.nll:
@@ -37,7 +50,6 @@ def classification_loss(
     if kind is ClassLoss.spread:
         margin = cfg.loss.spread_end if spread_margin is None else spread_margin
         return {"spread": spread_loss(scores, labels, margin, form=cfg.loss.margin_form)}
-    targets = nn.functional.one_hot(labels, scores.shape[1]).to(scores.dtype)
     loss = margin_loss(
         scores,
         targets,
@@ -49,10 +61,22 @@ def classification_loss(
     return {"margin": loss}
 
 
+def right(scores: Float[Tensor, "batch classes"], labels: Int[Tensor, "batch *digits"]) -> Bool[Tensor, "batch digits"]:
+    """Whether each class that an image has is among as many largest scores."""
+    return found(scores, labels) if labels.dim() > 1 else scores.argmax(dim=1, keepdim=True) == labels[:, None]
+
+
 def losses_of(
-    output: Output, images: Tensor, labels: Int[Tensor, " batch"], cfg: Config, spread_margin: Tensor | None = None
+    output: Output,
+    images: Tensor,
+    labels: Int[Tensor, "batch *digits"],
+    cfg: Config,
+    spread_margin: Tensor | None = None,
 ) -> Losses:
-    """The loss that is minimised under "loss", and its parts before weighting."""
+    """The loss that is minimised under "loss", and its parts before weighting.
+
+    `images` is what the reconstruction is compared with.
+    """
     parts = classification_loss(output.scores, labels, cfg, spread_margin)
     total = next(iter(parts.values()))
     if output.reconstruction is not None:
@@ -89,17 +113,17 @@ class ClassificationTask(pl.LightningModule):
     device, and a loss that is not finite is remembered there with its step until the next time metrics are written.
     """
 
-    def __init__(self, cfg: Config, model: nn.Module, classes: int, planned_steps: int) -> None:
+    def __init__(self, cfg: Config, model: nn.Module, planned_steps: int) -> None:
         super().__init__()
         self.cfg, self.model, self.planned_steps = cfg, model, planned_steps
-        self.step_losses: Callable[[Tensor, Tensor], tuple[Losses, Tensor]] = self._step_losses
+        self.step_losses: Callable[..., tuple[Losses, Tensor]] = self._step_losses
         self.compiled = False
         self.train_sums: Losses = {}
         self.register_buffer("first_bad_step", torch.tensor(-1), persistent=False)
         self.first_bad_step: Tensor
         self.register_buffer("spread_margin", torch.tensor(cfg.loss.spread_start), persistent=False)
         self.spread_margin: Tensor
-        self.val_accuracy = MulticlassAccuracy(classes, average="micro")
+        self.val_accuracy = MeanMetric()
         self.val_losses: dict[str, MeanMetric] = {}
         decay = cfg.optimizer.average_decay
         self.average = WeightAverage(model.parameters(), decay) if decay is not None else None
@@ -109,13 +133,26 @@ class ClassificationTask(pl.LightningModule):
         output: Output = self.model(images)
         return output
 
-    def _step_losses(self, images: Tensor, labels: Tensor) -> tuple[Losses, Tensor]:
-        output: Output = self.model(images, labels)
-        correct = (output.scores.argmax(dim=1) == labels).float().mean()
-        return losses_of(output, images, labels, self.cfg, self.spread_margin), correct
+    def _step_losses(self, images: Tensor, labels: Tensor, digits: Tensor | None = None) -> tuple[Losses, Tensor]:
+        output, rebuilt = self._answer(images, labels, digits)
+        correct = right(output.scores, labels).all(dim=1).float().mean()
+        return losses_of(output, rebuilt, labels, self.cfg, self.spread_margin), correct
+
+    def _answer(self, images: Tensor, labels: Tensor, digits: Tensor | None) -> tuple[Output, Tensor]:
+        """The model's answer, and what its reconstruction should be.
+
+        The true class is what the decoder sees. With two digits in an image each is rebuilt from its own class capsule.
+        """
+        if digits is None:
+            return self.model(images, labels), images
+        output: Output = self.model(images, labels[:, 0])
+        if output.reconstruction is None:
+            return output, images
+        second = self.model.decoder(output.poses, labels[:, 1])  # type: ignore[operator]
+        return output._replace(reconstruction=torch.stack([output.reconstruction, second], dim=1)), digits
 
     @override
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch | PairBatch, batch_idx: int) -> Tensor:
         if class_loss(self.cfg) is ClassLoss.spread:
             start, end = self.cfg.loss.spread_start, self.cfg.loss.spread_end
             self.spread_margin.fill_(start + (end - start) * min(1.0, self.global_step / self.planned_steps))
@@ -146,18 +183,22 @@ class ClassificationTask(pl.LightningModule):
         return {f"train/{name}": value / batches for name, value in sums.items()} if batches else {}
 
     @override
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_end(self, outputs: Any, batch: Batch | PairBatch, batch_idx: int) -> None:
         # A run planned in steps may end in the middle of an epoch; this way it is still validated and kept.
         if self.global_step >= self.planned_steps:
             self.trainer.should_stop = True
 
     @override
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        images, labels = batch
+    def validation_step(self, batch: Batch | PairBatch, batch_idx: int) -> None:
+        images, labels, digits = batch if len(batch) == 3 else (*batch, None)
         # The true class is what the decoder sees, as in training: otherwise the loss would jump with every mistake.
-        output: Output = self.model(images, labels)
-        self.val_accuracy.update(output.scores, labels)
-        for name, value in losses_of(output, images, labels, self.cfg).items():
+        output, rebuilt = self._answer(images, labels, digits)
+        correct = right(output.scores, labels).float()
+        self.val_accuracy.update(correct.prod(dim=1))
+        values = losses_of(output, rebuilt, labels, self.cfg)
+        if digits is not None:
+            values["recall"] = correct.mean()
+        for name, value in values.items():
             if name not in self.val_losses:
                 self.val_losses[name] = MeanMetric().to(self.device)
             self.val_losses[name].update(value, weight=len(labels))

@@ -35,12 +35,15 @@ from capsbench.training.identity import evaluation_digest, is_done, plain
 from capsbench.training.provenance import provenance
 from capsbench.training.ranks import rank
 from capsbench.training.results import measure, write_result
-from capsbench.training.runs import PRUNED_FILE, Claim, RunFolder, run_folder, run_record
+from capsbench.training.runs import PRUNED_FILE, Claim, RunFolder, State, run_folder, run_record
 from capsbench.training.task import ClassificationTask
 from capsbench.training.tracking import Tracker, start_tracking
 from capsbench.training.weights import load_weights
 
 log = logging.getLogger(__name__)
+
+# What a run measures of itself while it is made, and not again when it is evaluated again.
+ONCE = ("time/wall_seconds", "cost/peak_memory_mb")
 
 
 def run(cfg: Config) -> dict[str, Any]:
@@ -70,7 +73,8 @@ def run(cfg: Config) -> dict[str, Any]:
         for name in ("failed.json", PRUNED_FILE):
             (folder.path / name).unlink(missing_ok=True)
         write_atomic(folder.path / "config.yaml", yaml.safe_dump(plain(cfg), sort_keys=False))
-        write_atomic(folder.path / "provenance.json", _json(origin))
+        if folder.state is not State.done:
+            write_atomic(folder.path / "provenance.json", _json(origin))
         with _log_file(folder.path / "train.log"):
             try:
                 return _run(cfg, folder, claim, record, origin)
@@ -106,6 +110,7 @@ def _run(
     cfg: Config, folder: RunFolder, claim: Claim, record: dict[str, Any], origin: dict[str, Any]
 ) -> dict[str, Any]:
     started = time.perf_counter()
+    before = folder.result() if folder.state is State.done else None
     machine, splits, task, batches = _prepared(cfg)
     planned, model = task.planned_steps, task.model
     checkpoint = folder.path / "last.ckpt"
@@ -116,6 +121,10 @@ def _run(
         clock, matched, checkpoints = fit(cfg, folder.path, machine, task, batches, splits, tracker, claim)
         measured = measure(cfg, folder.path, machine, model, splits, clock, matched, checkpoints)
         measured.metrics["time/wall_seconds"] = round(time.perf_counter() - started, 2)
+        if before is not None:
+            # Evaluating again took other time and memory than the run did.
+            measured.metrics |= {name: before["metrics"][name] for name in ONCE if name in before["metrics"]}
+            origin = {**(before.get("provenance") or {}), "evaluated": origin}
         claim.check()
         result = write_result(folder.path, record, plain(cfg), measured, origin, evaluation_digest(cfg))
         if tracker is not None:
@@ -140,7 +149,7 @@ def train_along(cfg: Config, folder: RunFolder) -> dict[str, Any]:
 
 
 def _prepared(cfg: Config) -> tuple[Machine, Splits, ClassificationTask, TrainBatches]:
-    machine = _prepare(cfg)
+    machine = prepare_machine(cfg)
     reset_peak_memory(machine.device)
     splits = load_splits(cfg.data)
     model = build_run_model(cfg, splits)
@@ -161,12 +170,14 @@ def log_reconstructions(tracker: Tracker, pictures: dict[str, NDArray[Any]], ste
         tracker.log_pictures("reconstructions", pairs, captions, step)
 
 
-def _prepare(cfg: Config) -> Machine:
+def prepare_machine(cfg: Config) -> Machine:
     """Seeds, threads, memory and the choice of hardware."""
     for name in ("pytorch_lightning", "pytorch_lightning.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # Lightning's own use of a PyTorch name that is to go; nothing a user of this package can mend.
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated", module="pytorch_lightning")
+    # Where SLURM is installed, Lightning asks every process outside a job whether it should not be inside one.
+    warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
     # The metrics that are logged have come from all ranks already.
     warnings.filterwarnings("ignore", message=".*sync_dist=True.*", module="pytorch_lightning")
     if cfg.trainer.threads is not None:
@@ -183,7 +194,9 @@ def build_run_model(cfg: Config, splits: Splits) -> nn.Module:
     # Training images may be larger than the windows of them that the network sees.
     channels, height, width = splits.test_images.shape[1:]
     if height != width:
-        raise CapsbenchError(f"data.name={cfg.data.name}: images must be square, not {height}x{width}")
+        raise CapsbenchError(
+            f"data.name={cfg.data.name}: images must be square, not {height}x{width}; data.size=64, say, makes them so"
+        )
     try:
         model = build_model(cfg.model, channels, height + 2 * cfg.data.pad, len(splits.classes))
     except CapsbenchError as error:

@@ -1,12 +1,36 @@
-"""Weights out of checkpoint files, read without running any code that they may hold."""
+"""Checkpoint files: written whole or not at all, and read without running any code that they may hold."""
 
+import io
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+from lightning_fabric.plugins import TorchCheckpointIO
 from torch import nn
+from typing_extensions import override
 
 from capsbench.errors import CapsbenchError
+from capsbench.files import write_atomic
+
+
+def save_checkpoint(content: dict[str, Any], path: Path) -> None:
+    """Write tensors and plain values to a file that `torch.load(weights_only=True)` reads.
+
+    Raises:
+        CannotWrite: the disk is full, read-only or not the user's.
+    """
+    # Straight into a file, torch.save would report a full disk as a RuntimeError of its own.
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_atomic(path, buffer.getbuffer())
+
+
+class CheckpointFiles(TorchCheckpointIO):
+    """Lets Lightning write its checkpoints as `save_checkpoint` does; it calls this on the first rank alone."""
+
+    @override
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        save_checkpoint(checkpoint, Path(path))
 
 
 def load_weights(model: nn.Module, path: Path) -> None:

@@ -1,18 +1,17 @@
 """last.ckpt, from which a killed run goes on, and best.ckpt, the weights of the best validation epoch."""
 
-import os
 import time
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from typing_extensions import override
 
-from capsbench.files import replacing
 from capsbench.training.callbacks.metrics import stop_if_not_finite
+from capsbench.training.runs import Claim
 from capsbench.training.task import ClassificationTask
+from capsbench.training.weights import save_checkpoint
 
 SELECTION_RULE = "highest validation accuracy, the lower validation loss among equals"
 KEPT = ("last", "last_epoch", "best", "best_epoch")
@@ -21,13 +20,18 @@ KEPT = ("last", "last_epoch", "best", "best_epoch")
 class Checkpoints(pl.Callback):
     """Writes both files whole or not at all, after the metrics that belong to them.
 
+    Args:
+        folder: the run's folder.
+        minutes: time between checkpoints inside an epoch.
+        claim: the right to write there, which is asked for again before every write; None on ranks that write nothing.
+
     Attributes:
         last: validation accuracy and negated validation loss of the last epoch.
         best: the same of the weights in best.ckpt.
     """
 
-    def __init__(self, folder: Path, minutes: float) -> None:
-        self.folder, self.minutes = folder, minutes
+    def __init__(self, folder: Path, minutes: float, claim: Claim | None = None) -> None:
+        self.folder, self.minutes, self.claim = folder, minutes, claim
         self.saved = time.monotonic()
         self.last: tuple[float, float] | None = None
         self.best: tuple[float, float] | None = None
@@ -64,23 +68,21 @@ class Checkpoints(pl.Callback):
         """Everything that going on needs."""
         assert isinstance(pl_module, ClassificationTask)
         stop_if_not_finite(pl_module)
+        if self.claim is not None:
+            self.claim.check()
         for logger in trainer.loggers:
             logger.save()
-        path = self.folder / "last.ckpt"
-        waiting = path.with_name(".last.ckpt.tmp")
-        trainer.save_checkpoint(waiting)
-        if trainer.is_global_zero:
-            with waiting.open("r+b") as file:
-                os.fsync(file.fileno())
-            waiting.replace(path)
+        trainer.save_checkpoint(self.folder / "last.ckpt")
         self.saved = time.monotonic()
 
     def save_best(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """The model's weights alone."""
         assert isinstance(pl_module, ClassificationTask)
+        if self.claim is not None:
+            self.claim.check()
         if trainer.is_global_zero:
-            with replacing(self.folder / "best.ckpt") as waiting:
-                torch.save({"epoch": trainer.current_epoch, "model": pl_module.model.state_dict()}, waiting)
+            content = {"epoch": trainer.current_epoch, "model": pl_module.model.state_dict()}
+            save_checkpoint(content, self.folder / "best.ckpt")
 
     @override
     def state_dict(self) -> dict[str, Any]:
