@@ -30,7 +30,7 @@ def test_list_says_what_there_is_and_where(tmp_path, monkeypatch):
     assert "mnist.idx.xz" in text
     assert "not here: Run `capsbench data fetch fashion_mnist`, or install the package dataset-fashion-mnist" in text
     assert "not here: Run `capsbench data fetch cifar10`. Or: put data_batch_1.bin" in text
-    assert "any folder of PNG and JPEG images" in text
+    assert "any folder of PNG, JPEG and other images" in text
 
 
 def test_list_says_where_a_system_package_put_the_files(small, tmp_path, monkeypatch):

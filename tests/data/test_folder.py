@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from capsbench.config import Colour, Data, DatasetName
@@ -186,14 +187,79 @@ def test_a_link_that_leads_round_in_a_circle_is_not_followed(tmp_path):
     assert len(dataset.train_labels) + len(dataset.test_labels) == 9
 
 
+def test_a_folder_as_photographs_come(tmp_path):
+    """Sizes, orientations, colour models and file formats mixed, names in other scripts, links, stray files."""
+    draw = np.random.default_rng(8)
+    scene = Image.fromarray(np.kron(draw.integers(0, 256, (6, 8, 3), dtype=np.uint8), np.ones((10, 10, 1), np.uint8)))
+    upright = scene.resize((24, 18))
+    for name in ("café", "猫", "a class"):
+        (tmp_path / name).mkdir()
+        scene.save(tmp_path / name / "plain photo.jpg", quality=95)
+        turned = Image.Exif()
+        turned[0x0112] = 6
+        scene.transpose(Image.Transpose.ROTATE_90).save(tmp_path / name / "turned.JPEG", exif=turned, quality=95)
+        scene.convert("L").save(tmp_path / name / "grey.png")
+        scene.convert("CMYK").save(tmp_path / name / "print.jpg", quality=95)
+        scene.convert("P", palette=Image.Palette.ADAPTIVE).save(tmp_path / name / "palette.png")
+        scene.convert("RGBA").resize((77, 31)).save(tmp_path / name / "clear.png")
+        for other in ("bmp", "ppm", "tif", "webp"):
+            upright.save(tmp_path / name / f"photo.{other}")
+        (tmp_path / name / "Thumbs.db").write_bytes(b"x")
+        (tmp_path / name / "._photo.jpg").write_bytes(b"Mac OS X")
+    (tmp_path / "elsewhere.png").symlink_to(tmp_path / "猫" / "grey.png")
+    (tmp_path / "a class" / "linked.png").symlink_to(tmp_path / "elsewhere.png")
+    (tmp_path / "nothing yet").mkdir()
+    (tmp_path / "__MACOSX").mkdir()
+    (tmp_path / "README.txt").touch()
+    dataset = load(tmp_path, size=16, test_share=0.3)
+    assert dataset.classes == ("a class", "café", "猫")
+    assert len(dataset.train_labels) + len(dataset.test_labels) == 31
+    assert dataset.train_images.shape[1:] == (3, 16, 16)
+    for line in ("RGB, since", "ignored: 6 files", "directories without an image: __MACOSX, nothing yet"):
+        assert line in dataset.about
+    # The turned photograph is upright again: it equals the plain one of its class but for compression.
+    images = torch.cat([dataset.train_images, dataset.test_images]).float().flatten(1)
+    assert (torch.cdist(images, images).fill_diagonal_(1e9).amin(dim=1) < 900).sum() >= 20
+    assert "in both parts: " in dataset.about
+
+
+def test_a_linked_directory_is_read_once(tmp_path):
+    classes(tmp_path / "data", 3)
+    store = classes(tmp_path / "store", 2)
+    (tmp_path / "data" / "wasp" / "more").symlink_to(store / "wasp", target_is_directory=True)
+    (tmp_path / "data" / "wasp" / "twice").symlink_to(store / "wasp", target_is_directory=True)
+    (tmp_path / "data" / "fly").symlink_to(store / "bee", target_is_directory=True)
+    dataset = load(tmp_path / "data")
+    assert dataset.classes == ("ant", "bee", "fly", "wasp")
+    assert len(dataset.train_labels) + len(dataset.test_labels) == 9 + 2 + 2
+
+
+def test_names_spelt_in_two_ways_are_one_class(tmp_path):
+    for part, name in (("train", "caf\u00e9"), ("test", "cafe\u0301")):
+        for folder, grey in ((name, 40), ("tea", 90)):
+            picture(tmp_path / part / folder / "1.png", grey)
+    assert load(tmp_path).classes == ("caf\u00e9", "tea")
+
+
+def test_more_classes_than_a_byte_counts_are_kept_apart(tmp_path):
+    for number in range(300):
+        for which in range(2):
+            picture(tmp_path / f"{number:03}" / f"{which}.png", number // 2, which, size=(4, 4))
+    dataset = load(tmp_path)
+    assert sorted(dataset.test_labels.tolist()) == list(range(300))
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda root: None, r"a directory for each class with PNG or JPEG images in it, found none \(it has 0"),
+        (lambda root: None, r"a directory for each class with images in it \(.*\), found none \(it has 0"),
         (lambda root: (root / "a.png").touch(), "expected a directory for each class"),
         (lambda root: classes(root / "train", 2), "has train/ but nothing to test on: expected test, testing, val"),
         (lambda root: picture(root / "ant" / "1.png", 1), "no test image"),
         (lambda root: [picture(root / "ant" / f"{n}.png", 1) for n in range(2)], "two classes, found only ant"),
+        (lambda root: picture(root / "a.png", 1), r"1 images lie in it without a class: .*data\.file_list"),
+        (lambda root: classes(root / "test", 2), "has test/ but nothing to train on: expected train or training"),
+        (lambda root: classes(root / "photos", 2), "only photos; it holds ant, bee, wasp: perhaps data.root=.*photos"),
         (lambda root: [classes(root / "train", 2), picture(root / "test" / "fly" / "1.png", 1)],
          "classes to test on without a training image: fly"),
     ],

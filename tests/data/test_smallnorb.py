@@ -1,14 +1,15 @@
 import gzip
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from capsbench.config import Data, DatasetName, Viewpoint
+from capsbench.config import Data, DatasetName, Split, Viewpoint
 from capsbench.data.datasets import load_dataset
 from capsbench.data.published import SMALLNORB
 from capsbench.data.smallnorb import FACTORS, familiar
-from capsbench.data.splits import split
+from capsbench.data.splits import split, split_indices
 from capsbench.errors import CapsbenchError
 from data.writers import norb_matrix
 
@@ -91,3 +92,29 @@ def test_other_contents_are_refused(tmp_path, changes, message):
     write(tmp_path, **changes)
     with pytest.raises(CapsbenchError, match=message):
         load(tmp_path)
+
+
+def test_a_toy_held_out_validates_on_familiar_viewpoints_and_is_followed_on_novel_ones(tmp_path):
+    toys = INFO.copy()
+    toys[:, 0] = np.arange(COUNT) // 18
+    write(tmp_path, info=toys.astype(np.int32))
+    cfg = Data(name=DatasetName.smallnorb, viewpoint=Viewpoint.elevation, split=Split.instance, crop=64)
+    dataset = load(tmp_path, viewpoint=Viewpoint.elevation)
+    assert len(dataset.novel_labels) == len(dataset.novel_images) == 60
+    np.testing.assert_array_equal(dataset.novel_images.numpy(), IMAGES[0][~np.isin(INFO[:, 1], [0, 1, 2])])
+    splits = split(dataset, cfg)
+    (held,) = splits.validation_factors[:, 0].unique().tolist()
+    assert len(splits.validation_labels) == 6
+    assert len(splits.train_labels) == 24
+    assert splits.novel_images.shape == (12, 2, 64, 64)
+    novel = np.flatnonzero((toys[:, 0] == held) & ~np.isin(toys[:, 1], [0, 1, 2]))
+    assert splits.novel_labels.tolist() == LABELS[novel].tolist()
+    np.testing.assert_array_equal(splits.novel_images.numpy(), IMAGES[0][novel][:, :, 16:80, 16:80])
+    others = {split(dataset, replace(cfg, split_seed=seed)).validation_factors[0, 0].item() for seed in range(20)}
+    assert others == set(range(5))
+    assert len(split(dataset, replace(cfg, split=Split.random, validation_share=0.1)).novel_labels) == 60
+
+
+def test_data_without_toys_cannot_hold_one_out():
+    with pytest.raises(CapsbenchError, match=r"data\.split=instance: mnist does not say which of several toys"):
+        split_indices(torch.arange(10) % 2, 2, Data(split=Split.instance))

@@ -38,7 +38,7 @@ def trainer(tmp_path) -> Machinery:
 
 @pytest.fixture
 def task() -> ClassificationTask:
-    return ClassificationTask(Config(model=Cnn()), torch.nn.Linear(2, 1), 10, planned_steps=100)
+    return ClassificationTask(Config(model=Cnn()), torch.nn.Linear(2, 1), planned_steps=100)
 
 
 def end_epoch(callback, trainer, task, accuracy: float, loss: float) -> None:

@@ -32,7 +32,7 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
 def task_of(*overrides: str) -> ClassificationTask:
     torch.manual_seed(0)
     cfg = compose([*CAPSNET, *overrides])
-    return ClassificationTask(cfg, build_model(cfg.model, 1, 28, 10), 10, 100)
+    return ClassificationTask(cfg, build_model(cfg.model, 1, 28, 10), 100)
 
 
 def test_capsules_get_margin_and_weighted_reconstruction(output, batch):
