@@ -69,8 +69,15 @@ def test_nothing_to_use_is_an_error_even_then(tmp_path):
     write(tmp_path, "binary", count=2)
     with pytest.raises(CapsbenchError, match=r"at least one data_batch file .* and one test_batch file"):
         load(tmp_path, partial=True)
-    with pytest.raises(CapsbenchError, match=r"data\.partial=true needs data\.root"):
+    with pytest.raises(CapsbenchError, match="expected at least one data_batch file to train on"):
         load_dataset(Data(name=DatasetName.cifar10, partial=True))
+
+
+def test_a_part_is_found_where_data_sets_are_kept(tmp_path, monkeypatch):
+    folder = write(tmp_path / "cifar-10-batches-bin", "binary", count=2)
+    (folder / "test_batch_first4.bin").write_bytes(FORMS["binary"][1](IMAGES[:4], LABELS[:4]))
+    monkeypatch.setenv("CAPSBENCH_DATA", str(tmp_path))
+    assert len(load_dataset(Data(name=DatasetName.cifar10, partial=True)).train_labels) == 12
 
 
 @pytest.mark.parametrize("form", FORMS)

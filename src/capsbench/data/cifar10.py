@@ -12,7 +12,7 @@ from capsbench.data.dataset import Dataset, tensors
 from capsbench.data.formats.cifar_binary import read_cifar_binary
 from capsbench.data.formats.cifar_pickle import read_cifar_pickle
 from capsbench.data.published import CIFAR10, CIFAR10_PYTHON, Published
-from capsbench.data.sources import choose_form, existing, locate
+from capsbench.data.sources import choose_form, existing, fetch_folder, locate
 from capsbench.data.verification import warn_if_not_published
 from capsbench.errors import CapsbenchError
 
@@ -66,12 +66,11 @@ def _complete(form: Published, root: str | None) -> tuple[list[Path], list[Path]
 
 
 def _partial(form: Published, root: str | None) -> tuple[list[Path], list[Path]]:
-    if root is None:
-        raise CapsbenchError("data.partial=true needs data.root: the folder with the files that there are")
-    train, test = _parts(form, root)
+    place = str(fetch_folder()) if root is None else root
+    train, test = _parts(form, place) if Path(place).expanduser().is_dir() else ([], [])
     if not train or not test:
         raise CapsbenchError(
-            f"data.root={root}: expected at least one data_batch file to train on and one test_batch file to test on "
+            f"data.root={place}: expected at least one data_batch file to train on and one test_batch file to test on "
             f"({form.title}), found {_names([*train, *test]) or 'neither'}"
         )
     return train, test
