@@ -192,13 +192,31 @@ def test_results_refuse_what_they_cannot_write(finished, tmp_path):
         write_results(root, "nothing", tmp_path / "results.csv")
 
 
-def test_parquet_where_pyarrow_is_installed(finished, tmp_path, monkeypatch):
-    out = tmp_path / "results.parquet"
+def test_parquet_says_the_same_as_csv(finished, tmp_path):
+    import pyarrow.parquet
+
+    root, out = finished.parents[2], tmp_path / "results.parquet"
+    broken = root / "train" / "=cmd_00000000" / "seed01"
+    broken.mkdir(parents=True)
+    (broken / "failed.json").write_text(json.dumps({"error": "<b>no</b>"}))
     try:
-        import pyarrow.parquet
-    except ModuleNotFoundError:
-        with pytest.raises(CapsbenchError, match="pip install pyarrow"):
-            write_results(finished.parents[2], None, out)
-        return
-    assert write_results(finished.parents[2], None, out) == 2
-    assert pyarrow.parquet.read_table(out).num_rows == 2
+        assert write_results(root, None, out) == write_results(root, None, tmp_path / "results.csv") == 3
+    finally:
+        shutil.rmtree(broken.parent)
+    table = pyarrow.parquet.read_table(out)
+    with (tmp_path / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert table.column_names == list(rows[0])
+    found = table.to_pylist()
+    # Parquet is not opened as a spreadsheet's formula: names stay as they are.
+    assert (found[0]["arm"], found[0]["error"], found[0]["test/errors"]) == ("=cmd", "<b>no</b>", None)
+    for row, line in zip(found[1:], rows[1:], strict=True):
+        assert row["test/accuracy"] == pytest.approx(float(line["test/accuracy"]))
+        assert row["config.seed"] == int(line["config.seed"])
+        assert str(row["config.data.standardize"]) == line["config.data.standardize"]
+
+
+def test_parquet_without_pyarrow_is_refused_before_anything_is_read(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(CapsbenchError, match=r"pip install 'capsbench\[export\]'"):
+        write_results(tmp_path / "nothing", None, tmp_path / "results.parquet")

@@ -5,13 +5,15 @@ from html.parser import HTMLParser
 
 import pytest
 
-from capsbench.compose import shipped
+from capsbench.compose import compose_many, shipped
+from capsbench.config_models import gives_activations
 from capsbench.report.claim_table import AFFINE, CLAIMS, Claim, Evidence, Kind
-from capsbench.report.claims import Standing, judge_all, judge_claim, read_evidence, weigh
+from capsbench.report.claims import Standing, arm_hashes, judge_all, judge_claim, read_evidence, weigh
 from capsbench.report.claims_page import claims_text, write_claims
 from capsbench.report.report import study
-from capsbench.sweep_file import Arm
-from report.fake_runs import Truth, fake_sweep, write_runs
+from capsbench.sweep_file import Arm, load_sweep
+from report.fake_runs import Truth, fake_sweep, run_path, write_runs
+from tiny import tiny_config, tiny_splits
 
 TRUTHS = {
     "good": Truth(25, affine=0.9, seconds=10, decoder=True),
@@ -19,6 +21,7 @@ TRUTHS = {
     "bad": Truth(70, affine=0.7, seconds=20, capsules=False),
     "never": Truth(150, affine=0.7),
 }
+PAIR = {name: TRUTHS[name] for name in ("good", "bad")}
 ARMS = {name: Arm(f"The {name} one") for name in TRUTHS}
 
 
@@ -116,13 +119,75 @@ def test_the_preset_with_more_seeds_is_read(tmp_path):
         "kind: ablation\ntitle: Tiny\nseeds: [0, 1, 2, 3]\narms: {good: {label: Good}, bad: {label: Bad}}\n"
         "comparisons: [[good, bad]]\npresets: {small: []}\n"
     )
-    sweep = fake_sweep({name: ARMS[name] for name in ("good", "bad")}, seeds=(0, 1, 2, 3), name="tiny", preset="small")
-    write_runs(tmp_path / "runs", sweep, {name: TRUTHS[name] for name in ("good", "bad")})
+    sweep = load_sweep("tiny", tmp_path / "sweeps", "small")
+    write_runs(tmp_path / "runs", sweep, PAIR, digits=arm_hashes(sweep)["good"])
     mine = claim(says("bad", "good", Kind.fewer_errors, sweep="tiny"))
     found = read_evidence(tmp_path / "sweeps", tmp_path / "runs", claims=[mine])
     assert [analysis.ablation.sweep.group for analysis in found["tiny"]] == ["tiny", "tiny-small"]
     (judged,) = judge_all(found, [mine])
     assert (judged.standing, judged.findings[0].origin) == (Standing.supported, "tiny-small")
+
+
+def test_runs_of_another_configuration_never_count(tmp_path):
+    """The sweep file was changed after some of its runs, which are also the ones that finished last."""
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "sweeps" / "tiny.yaml").write_text(
+        "kind: ablation\nseeds: [0, 1, 2, 3]\narms: {good: {label: Good}, bad: {label: Bad}}\n"
+    )
+    sweep, root = load_sweep("tiny", tmp_path / "sweeps"), tmp_path / "runs"
+    now = arm_hashes(sweep)["good"]
+    swapped = {"good": TRUTHS["bad"], "bad": TRUTHS["good"]}
+    write_runs(root, sweep, swapped, digits="0abcdef0")
+    mine = claim(says("bad", "good", Kind.fewer_errors, sweep="tiny"))
+    (before,) = judge_all(read_evidence(tmp_path / "sweeps", root, claims=[mine]), [mine])
+    assert before.standing is Standing.not_run
+    assert before.commands == ["capsbench sweep tiny"]
+    left_out = f"4 runs of Good in tiny are of another configuration (0abcdef0) than the sweep file's ({now})"
+    assert left_out in " ".join(before.findings[0].caveats)
+    write_runs(root, replace(sweep, seeds=(0, 1, 2)), PAIR, digits=now)
+    (judged,) = judge_all(read_evidence(tmp_path / "sweeps", root, claims=[mine]), [mine])
+    assert (judged.standing, judged.findings[0].seeds) == (Standing.supported, (3, 3))
+    index = write_claims([judged], tmp_path / "out")
+    for text in (index.read_text(), (tmp_path / "out" / "claims.md").read_text()):
+        assert "and do not count" in text
+
+
+def test_mixed_commits_are_beside_the_finding(tmp_path):
+    sweep = fake_sweep({name: ARMS[name] for name in PAIR}, seeds=(0, 1, 2), comparisons=())
+    write_runs(tmp_path, sweep, PAIR)
+    path = run_path(tmp_path, sweep, "bad", 1) / "result.json"
+    path.write_text(path.read_text().replace('"commit": "01234', '"commit": "fffff'))
+    finding = weigh(says("bad", "good", Kind.fewer_errors), [study(sweep, tmp_path)])
+    assert any(caveat.startswith("runs come from different commits") for caveat in finding.caveats)
+
+
+def test_claims_name_metrics_that_runs_of_their_arms_measure(tmp_path, monkeypatch):
+    """Every metric is one that a run measures, and the sweep asks the arm for it."""
+    from capsbench.training import train
+
+    monkeypatch.setattr(train, "load_splits", lambda _: tiny_splits(test=80))
+    switches = [f"evaluation.{name}.enabled=true" for name in ("affine", "pose", "parts")]
+    few = ["evaluation.pose.folds=2", "evaluation.affine.curve_images=4", "evaluation.routing_images=4"]
+    cfg = tiny_config(tmp_path, *switches, *few, "trainer.epochs=1", "evaluation.target_accuracy=0")
+    measured = train.run(cfg)["metrics"]
+    items = [item for one in CLAIMS for item in (*one.evidence, *one.first_look)]
+    arms = list(dict.fromkeys((item.sweep, arm) for item in items for arm in (item.a, item.b)))
+    sweeps = {name: load_sweep(name, shipped("sweeps")) for name, _ in arms}
+    configs = compose_many([sweeps[name].overrides(arm) for name, arm in arms])
+    asked = {key: found.evaluation for key, found in zip(arms, configs, strict=True)}
+    models = {key: found.model for key, found in zip(arms, configs, strict=True)}
+    for item in items:
+        assert item.metric in measured, item
+        group, _, name = item.metric.partition("/")
+        for key in ((item.sweep, item.a), (item.sweep, item.b)):
+            evaluation = asked[key]
+            if group in ("affine", "pose", "parts"):
+                assert getattr(evaluation, group).enabled, (item, key)
+            if name.startswith("grid"):
+                assert int(name.removeprefix("grid").split("_")[0]) in evaluation.parts.grids, (item, key)
+            if group == "routing":
+                assert evaluation.routing_images > 0, (item, key)
+                assert gives_activations(models[key]), (item, key)
 
 
 def test_claims_name_arms_that_their_sweeps_have():

@@ -3,11 +3,14 @@
 import re
 import shutil
 import subprocess
+from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
+from capsbench.report import collect
 from capsbench.report.html import reproduction
 from capsbench.report.report import markdown_report, study, write_analysis, write_report
 from capsbench.report.summary import summary_text
@@ -189,6 +192,32 @@ def test_summary_fits_a_terminal(finished):
     assert len(table) >= 5
     assert max(map(len, lines)) <= 210
     assert "Before you believe this:" in lines
+
+
+def test_every_file_of_every_run_is_read_once(tmp_path, monkeypatch):
+    """A report of a thousand runs is one pass over them."""
+    sweep = fake_sweep(seeds=tuple(range(6)))
+    write_runs(tmp_path, sweep, {"cnn_max": Truth(), "capsnet_r1": Truth()}, images=300)
+    opened: Counter[str] = Counter()
+    real = Path.open
+
+    def counting(self, mode="r", *arguments, **options):
+        if tmp_path / "fake" in self.parents and mode in ("r", "rb"):
+            opened[f"{self.parent.parent.name}/{self.parent.name}/{self.name}"] += 1
+        return real(self, mode, *arguments, **options)
+
+    read_arrays = collect.read_arrays
+
+    def counted(path, *names, **more):
+        opened[f"{path.parent.parent.name}/{path.parent.name}/arrays of {path.name}"] += 1
+        return read_arrays(path, *names, **more)
+
+    monkeypatch.setattr(Path, "open", counting)
+    monkeypatch.setattr(collect, "read_arrays", counted)
+    write_report(sweep, tmp_path, tmp_path / "report")
+    for name in ("result.json", "metrics.csv", "arrays of predictions.npz"):
+        assert sum(key.endswith(f"/{name}") for key in opened) == 12, name
+    assert set(opened.values()) == {1}
 
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -75,7 +75,7 @@ def evaluate_elsewhere(folder: Path, name: str, overrides: Sequence[str]) -> tup
     shape, classes = run_images(folder, cfg)
     frame = (shape[0], *(side + 2 * cfg.data.pad for side in shape[1:]))
     if not any(word.startswith("data.pad=") for word in words):
-        data = replace(data, pad=_padding(data, splits, frame))
+        data = replace(data, pad=_padding(splits, frame))
     _check_fit(name, data, splits, frame, classes)
     return _measure(folder, name, replace(cfg, data=data), splits)
 
@@ -100,10 +100,10 @@ def _check_weights(folder: Path) -> None:
         raise CapsbenchError(f"{folder} has no {' and no '.join(missing)} any more: there are no weights to evaluate")
 
 
-def _padding(data: Data, splits: "Splits", frame: tuple[int, ...]) -> int:
-    """Pixels on every side that make the images as large as the network takes them; the data's own where none do."""
+def _padding(splits: "Splits", frame: tuple[int, ...]) -> int:
+    """Pixels on every side that make the images as large as the network takes them; 0 where none do."""
     missing = frame[1] - splits.test_images.shape[2]
-    return missing // 2 if missing >= 0 and missing % 2 == 0 else data.pad
+    return missing // 2 if missing > 0 and missing % 2 == 0 else 0
 
 
 def _check_fit(name: str, data: Data, splits: "Splits", frame: tuple[int, ...], classes: tuple[str, ...]) -> None:
