@@ -99,6 +99,7 @@ def _origin(analysis: Analysis) -> str:
     versions = dict.fromkeys(packages(run.provenance).get("torch", "unknown") for run in runs)
     where = "; ".join(dict.fromkeys(hardware(run.provenance) for run in runs))
     at = ", ".join(dict.fromkeys(commit[:10] for commit in commits(runs)))
+    at += " with uncommitted changes" if any(run.provenance.get("dirty") for run in runs) else ""
     seeds = ", ".join(map(str, sorted({run.seed for run in runs})))
     facts = (
         f"{len(runs)} of {len(ablation.planned)} runs, seeds {seeds}; commit {at}; {where}; torch {', '.join(versions)}"
