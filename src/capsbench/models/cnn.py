@@ -39,7 +39,7 @@ class Cnn(nn.Module):
                 layers.append(nn.MaxPool2d(window) if cfg.pooling is keys.Pooling.max else nn.AvgPool2d(window))
                 size //= window
             if size < 1:
-                raise CapsbenchError("model: the convolutions and pooling windows leave no pixel of the image")
+                raise CapsbenchError("model.kernels, model.strides and model.windows leave no pixel of the image")
         self.features = nn.Sequential(*layers)
         self.head = _head(cfg.head)
         width = cfg.channels[-1] * (size**2 if cfg.head is keys.Head.flatten else 1)

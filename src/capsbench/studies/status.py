@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 WATCH_SECONDS = 1.0
-SHOWN = 40
+SHOWN, NAMED = 40, 5
+# What a sweep itself keeps beside its runs.
+OWN = ("study.journal", "workers", "search.json")
 COLOURS = {
     "done": "green",
     "running": "cyan",
@@ -64,7 +66,12 @@ class Status:
 def ablation_status(runs: Sequence[Planned]) -> Status:
     """Every planned run with its state, read from disk."""
     rows = [_row(run) for run in runs]
-    return Status(rows, [_summed(rows, len(runs), "runs", seconds_left(runs))])
+    lines = [_summed(rows, len(runs), "runs", seconds_left(runs))]
+    others = strangers(runs)
+    if others:
+        more = f" and {len(others) - NAMED:,} more" if len(others) > NAMED else ""
+        lines.append(f"left alone, not of this sweep: {', '.join(others[:NAMED])}{more}")
+    return Status(rows, lines)
 
 
 def search_status(design: Search, overrides: Sequence[str], study_name: str | None, storage: str | None) -> Status:
@@ -144,6 +151,17 @@ def _trial_row(trial: "FrozenTrial", objectives: list[str]) -> Row:
             name, "running", next((_progress(folder) for folder in folders if folder.state is State.running), "")
         )
     return Row(name, "waiting" if state == "WAITING" else "stale")
+
+
+def strangers(runs: Sequence[Planned]) -> list[str]:
+    """What lies in the folder of a sweep's runs and is none of them: other designs' runs, a user's own files."""
+    folder = runs[0].folder.path.parents[1]
+    planned = {run.folder.path.parent.name for run in runs}
+    try:
+        names = sorted(path.name for path in folder.iterdir())
+    except OSError:
+        return []
+    return [name for name in names if name not in planned and not name.startswith((".", *OWN))]
 
 
 def _row(run: Planned) -> Row:
