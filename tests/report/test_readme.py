@@ -13,6 +13,8 @@ from capsbench.report.results_file import write_results_file
 from report.fake_runs import PROVENANCE, Truth, fake_sweep, write_runs
 
 README = """# Mine
+<!-- picture: begin -->
+<!-- picture: end -->
 <!-- results: begin -->
 old
 <!-- results: end -->
@@ -62,6 +64,28 @@ def test_results_that_contradict_themselves_are_refused(results):
     path.write_text(json.dumps(values))
     with pytest.raises(CapsbenchError, match=r"table1-cpu.json: capsnet_r3 seed 0: test/errors"):
         results_section(results)
+
+
+def test_a_picture_is_shown_once_it_is_there(tmp_path):
+    assert "report.png" not in with_results(README, tmp_path)
+    (tmp_path / "report.png").write_bytes(b"")
+    assert f"]({tmp_path.name}/report.png)\n<!-- picture: end -->" in with_results(README, tmp_path)
+
+
+def test_a_search_stands_beside_the_points_that_were_asked_for(tmp_path):
+    trial = {"state": "complete", "values": {"val/loss": 0.01234567}, "params": {"optimizer.lr": 0.001}}
+    trials = [
+        {**trial, "trial": 0, "baseline": True},
+        {**trial, "trial": 4, "baseline": False, "params": {"optimizer.lr": 0.00456789, "model.dropout": 0.5}},
+        {"trial": 5, "state": "pruned", "baseline": False},
+    ]
+    values = {"schema": 1, "kind": "search", "study": "s", "title": "S", "objectives": {"val/loss": "minimize"}}
+    values |= {"command": "capsbench sweep s", "best": [4], "trials": trials, "provenance": [PROVENANCE]}
+    (tmp_path / "s.json").write_text(json.dumps(values))
+    text = results_section(tmp_path)
+    assert "(`capsbench sweep s`; 2 complete, 1 pruned; Fake CPU 3000, 2 cores; commit 0123456789), by val/loss" in text
+    assert "| best, trial 4 | 0.004568 | 0.5 | 0.01235 |" in text
+    assert "| asked for, trial 0 | 0.001 | – | 0.01235 |" in text
 
 
 def test_speed_is_against_the_slowest(tmp_path):

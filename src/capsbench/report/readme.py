@@ -6,6 +6,7 @@ A section stands between `<!-- NAME: begin ... -->` and `<!-- NAME: end -->`; th
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from capsbench.report.claims_file import FILE as CLAIMS_FILE
 from capsbench.report.concerns import commits, hardware, packages
 from capsbench.report.results_check import read_checked
 from capsbench.report.results_file import read_values, results_files, sweep_command
+from capsbench.report.search_file import KIND as SEARCH
 from capsbench.report.statistics.intervals import summarize
 from capsbench.report.tables.cells import mean_cell, published_cell, summary_cell
 from capsbench.report.tables.table import MISSING, markdown_text
@@ -24,6 +26,7 @@ from capsbench.sweep_file import Published
 
 # Sweeps with a table of their own; the others are behind the claims and in the list of files.
 IN_FULL = ("table1", "fidelity")
+PICTURE = "report.png"
 SECTION = "<!-- {0}: begin, written by scripts/readme_results.py -->\n{1}\n<!-- {0}: end -->"
 NOTHING = "Nothing has been run yet: `capsbench sweep table1 --preset cpu` is the first thing to run."
 CAPTION = (
@@ -39,7 +42,14 @@ def with_results(readme: str, folder: Path) -> str:
     Raises:
         CapsbenchError: a section's marks are missing, or a file of results contradicts itself.
     """
-    return _put(_put(readme, "results", results_section(folder)), "speed", speed_section(folder))
+    sections = {
+        "picture": _picture(folder / PICTURE, "A report: errors of every arm with intervals, and what differs"),
+        "results": results_section(folder),
+        "speed": speed_section(folder),
+    }
+    for name, text in sections.items():
+        readme = _put(readme, name, text)
+    return readme
 
 
 def _put(readme: str, name: str, text: str) -> str:
@@ -57,7 +67,8 @@ def results_section(folder: Path) -> str:
         problems += found
     if problems:
         raise CapsbenchError("results that contradict themselves:\n" + "\n".join(problems))
-    if not analyses:
+    searches = results_files(folder, SEARCH)
+    if not analyses and not searches:
         return NOTHING
     full = [analysis for analysis in analyses.values() if analysis.ablation.sweep.name in IN_FULL]
     full.sort(key=lambda analysis: (IN_FULL.index(analysis.ablation.sweep.name), analysis.ablation.sweep.group))
@@ -65,8 +76,9 @@ def results_section(folder: Path) -> str:
     parts += [_sweep_part(analysis) for analysis in full]
     if (folder / CLAIMS_FILE).exists():
         parts.append(_claims_part(read_values(folder / CLAIMS_FILE)["claims"]))
+    parts += [_search_part(read_values(path), folder) for path in searches.values()]
     parts.append(_files_part(analyses, folder))
-    return "\n\n".join(parts)
+    return "\n\n".join(part for part in parts if part)
 
 
 def speed_section(folder: Path) -> str:
@@ -139,11 +151,47 @@ def _claims_part(claims: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join([head, "", *_table(["claim", "verdict", "evidence", "command"], rows)])
 
 
+def _search_part(values: Mapping[str, Any], folder: Path) -> str:
+    """What a search of one objective found, beside the points that its file asked for."""
+    objective = next(iter(values["objectives"]))
+    trials = {trial["trial"]: trial for trial in values["trials"]}
+    complete = [trial for trial in trials.values() if trial["state"] == "complete"]
+    asked = [trial for trial in complete if trial["baseline"] and trial["trial"] not in values["best"]]
+    names = list(dict.fromkeys(name for trial in complete for name in trial["params"]))
+    rows = []
+    for trial, what in [
+        *((trials[number], "best") for number in values["best"]),
+        *((one, "asked for") for one in asked),
+    ]:
+        drawn = [_short(trial["params"].get(name, MISSING)) for name in names]
+        rows.append([f"{what}, trial {trial['trial']}", *drawn, _short(trial["values"][objective])])
+    counts = Counter(trial["state"] for trial in trials.values())
+    said = ", ".join(f"{count} {state}" for state, count in counts.items())
+    origins = values["provenance"]
+    where = "; ".join(dict.fromkeys(f"{hardware(one)}; commit {str(one.get('commit'))[:10]}" for one in origins))
+    head = (
+        f"**{markdown_text(values['title'])}** (`{values['command']}`; {said}; {markdown_text(where)}), by {objective}:"
+    )
+    header = ["configuration", *(f"`{name}`" for name in names), objective]
+    picture = _picture(folder / f"{values['study']}.png", f"Report of {values['study']}")
+    return "\n".join([head, "", *_table(header, rows), *(["", picture] if picture else [])])
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else markdown_text(str(value))
+
+
+def _picture(path: Path, alt: str) -> str:
+    return f"![{markdown_text(alt)}]({path.parent.name}/{path.name})" if path.exists() else ""
+
+
 def _files_part(analyses: Mapping[str, Analysis], folder: Path) -> str:
     links = [
         f"[{group}]({folder.name}/{group}.json) ({len(analysis.ablation.done)} of {len(analysis.ablation.planned)})"
         for group, analysis in analyses.items()
     ]
+    if not links:
+        return ""
     return (
         "Numbers, verdicts and predicted classes of every run are in one file a sweep (runs done of runs planned): "
         f"{', '.join(links)}."
