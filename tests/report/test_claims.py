@@ -1,5 +1,6 @@
 """Verdicts on claims, from fake runs whose truth is known."""
 
+import json
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -9,8 +10,10 @@ from capsbench.compose import compose_many, shipped
 from capsbench.config_models import gives_activations
 from capsbench.report.claim_table import AFFINE, CLAIMS, Claim, Evidence, Kind
 from capsbench.report.claims import Standing, arm_hashes, judge_all, judge_claim, read_evidence, weigh
+from capsbench.report.claims_file import write_claims_file
 from capsbench.report.claims_page import claims_text, write_claims
 from capsbench.report.report import study
+from capsbench.report.results_file import write_results_file
 from capsbench.sweep_file import Arm, load_sweep
 from report.fake_runs import Truth, fake_sweep, run_path, write_runs
 from tiny import tiny_config, tiny_splits
@@ -126,6 +129,32 @@ def test_the_preset_with_more_seeds_is_read(tmp_path):
     assert [analysis.ablation.sweep.group for analysis in found["tiny"]] == ["tiny", "tiny-small"]
     (judged,) = judge_all(found, [mine])
     assert (judged.standing, judged.findings[0].origin) == (Standing.supported, "tiny-small")
+
+
+def test_committed_results_count_like_the_runs_while_the_sweep_file_is_the_same(tmp_path):
+    (tmp_path / "sweeps").mkdir()
+    text = (
+        "kind: ablation\ntitle: Tiny\nseeds: [0, 1, 2, 3]\narms: {good: {label: Good}, bad: {label: Bad}}\n"
+        "comparisons: [[good, bad]]\npresets: {small: [trainer.epochs=2]}\n"
+    )
+    (tmp_path / "sweeps" / "tiny.yaml").write_text(text)
+    sweep = load_sweep("tiny", tmp_path / "sweeps", "small")
+    write_runs(tmp_path / "runs", sweep, PAIR, digits=arm_hashes(sweep, ["optimizer.lr=1"])["good"])
+    write_results_file(study(sweep, tmp_path / "runs"), tmp_path / "results", ["optimizer.lr=1"])
+    mine = claim(says("bad", "good", Kind.fewer_errors, sweep="tiny"))
+
+    def verdict():
+        found = read_evidence(tmp_path / "sweeps", tmp_path / "none", tmp_path / "results", [mine])
+        return judge_all(found, [mine])[0]
+
+    assert (verdict().standing, verdict().findings[0].origin) == (Standing.supported, "tiny-small")
+    path = write_claims_file([verdict()], tmp_path / "results")
+    (kept,) = json.loads(path.read_text())["claims"]
+    assert kept["verdict"] == "supported"
+    assert kept["findings"][0]["command"] == "capsbench sweep tiny --preset small"
+    assert kept["findings"][0]["evidence"] == "tiny-small.json"
+    (tmp_path / "sweeps" / "tiny.yaml").write_text(text.replace("epochs=2", "epochs=3"))
+    assert verdict().standing is Standing.not_run
 
 
 def test_runs_of_another_configuration_never_count(tmp_path):

@@ -22,7 +22,7 @@ from capsbench.report.analysis import Analysis, Comparison, analyse, comparable_
 from capsbench.report.claim_table import AFFINE, CLAIMS, Claim, Evidence, Kind
 from capsbench.report.collect import ArmRuns, collect
 from capsbench.report.concerns import mixtures
-from capsbench.report.results_file import read_results_file, results_files
+from capsbench.report.results_file import read_results_file, read_values, results_files
 from capsbench.report.statistics.intervals import summarize
 from capsbench.report.statistics.seeds import BETTER_MARK
 from capsbench.report.verdicts import ALPHA, Verdict, images_in_10_000, p_text, sentence
@@ -101,25 +101,38 @@ def read_evidence(
         results: folder of committed results, where runs need not be there any more.
         claims: the claims.
     """
-    kept: dict[str, list[Analysis]] = {}
-    for path in results_files(results).values() if results else ():
-        analysis = analyse(read_results_file(path))
-        kept.setdefault(analysis.ablation.sweep.name, []).append(analysis)
+    kept = [read_values(path) | {"path": path} for path in results_files(results).values()] if results else []
     names = {item.sweep for claim in claims for item in (*claim.evidence, *claim.first_look)}
     found: dict[str, list[Analysis]] = {}
     for name in sorted(names):
         if not (sweeps_dir / f"{name}.yaml").is_file():
             continue
-        presets = map(str, read_file(find_file(name, sweeps_dir)).get("presets") or {})
+        presets = list(map(str, read_file(find_file(name, sweeps_dir)).get("presets") or {}))
         run = [preset for preset in presets if (root / f"{name}-{preset}").is_dir()]
         designs = [load_sweep(name, sweeps_dir, preset) for preset in (None, *run)]
-        found[name] = [*(_study(design, root) for design in designs), *kept.get(name, [])]
+        committed = [
+            _committed(values["path"], load_sweep(name, sweeps_dir, values["preset"]), values["overrides"])
+            for values in kept
+            if values["sweep"] == name and values["preset"] in (None, *presets)
+        ]
+        found[name] = [*(_study(design, root) for design in designs), *committed]
     return found
 
 
-def arm_hashes(sweep: Sweep) -> dict[str, str]:
+def _committed(path: Path, sweep: Sweep, overrides: Sequence[str]) -> Analysis:
+    """Committed results without the runs of arms that the sweep file has changed since."""
+    ablation = read_results_file(path)
+    now = arm_hashes(sweep, overrides)
+    arms = {
+        name: runs if runs.hash == now.get(name) else replace(runs, planned=[], conflicting=runs.planned)
+        for name, runs in ablation.arms.items()
+    }
+    return analyse(replace(ablation, arms=arms))
+
+
+def arm_hashes(sweep: Sweep, overrides: Sequence[str] = ()) -> dict[str, str]:
     """The identity that each arm of a sweep file has now: runs of any other are of another design."""
-    configs = compose_many([(*sweep.overrides(arm), f"run.arm={arm}") for arm in sweep.arms])
+    configs = compose_many([(*sweep.overrides(arm), f"run.arm={arm}", *overrides) for arm in sweep.arms])
     return {arm: run_hash(cfg) for arm, cfg in zip(sweep.arms, configs, strict=True)}
 
 
