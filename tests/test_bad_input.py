@@ -151,6 +151,13 @@ def test_any_evaluation_is_carried_out_or_refused_by_name(tmp_path_factory, fami
         ("data.shift=1001", "data.shift=1001 must be at most 1,000"),
         ("model.stem_channels=9223372036854775808", "must be at most 2,147,483,647"),
         ("model.decoder_hidden=[8,99999999999]", "must be at most 2,147,483,647"),
+        ("model=matrix_capsnet model.types=[8,8]", "model.types=[8, 8] must have 3 numbers"),
+        ("model=matrix_capsnet model.pose_side=1", "model.pose_side=1 must be at least 2"),
+        ("model=efficient_capsnet model.primary_types=7", "model.primary_types=7 must divide the 128 primary channels"),
+        ("model=efficient_capsnet model.decoder_hidden=[-1]", "model.decoder_hidden=[-1] must be at least 1"),
+        ("model=hvc_net model.branches=[]", "model.branches=[] must name at least one convolution"),
+        ("model=deepcaps model.dims=[4]", "model.dims=[4] must have 4 numbers"),
+        ("model=self_routing_resnet model.planes=0", "model.planes=0 must be at least 1"),
         ("optimizer.lr=inf", "optimizer.lr=inf must be a finite number"),
         ("loss.margin_positive=nan", "loss.margin_positive=nan must be a finite number"),
         ("optimizer.decay=1.5", "optimizer.decay=1.5 must be at most 1"),
@@ -161,7 +168,7 @@ def test_any_evaluation_is_carried_out_or_refused_by_name(tmp_path_factory, fami
 )
 def test_numbers_and_names_without_bounds_are_refused(override, expected):
     with pytest.raises(CapsbenchError) as caught:
-        compose([override])
+        compose(override.split())
     assert expected in str(caught.value)
 
 
