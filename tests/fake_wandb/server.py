@@ -26,6 +26,8 @@ OPERATIONS: dict[str, Operation] = {
 }
 DROP = "drop"
 """A fault that closes the connection without an answer."""
+HANG = "hang"
+"""A fault that takes a request and never answers it, as long as it is among the faults."""
 
 # The client asks whether the server takes its telemetry, and stays silent after a 404.
 TELEMETRY = re.compile(r".*/otel/.*")
@@ -49,7 +51,8 @@ class FakeWandb:
         log: every request, in order of arrival.
         unknown: operations and paths that it does not know; it answered them with an error. Tests assert that it is
             empty, so that a new client's new requests are noticed.
-        faults: what to answer instead, by GraphQL operation or by the start of a path: an HTTP status, or `"drop"`.
+        faults: what to answer instead, by GraphQL operation or by the start of a path: an HTTP status, `"drop"`
+            or, for paths, `"hang"`.
         stalled: GraphQL operations that it holds, unanswered, until they are taken out of the set.
         rows_left: history rows it still takes before it acts as dead (drops every connection); None: no limit.
     """
@@ -93,7 +96,10 @@ class FakeWandb:
         with self.lock:
             request = Request(f"{method} {path}")
             self.log.append(request)
-            request.fault = next((fault for start, fault in self.faults.items() if path.startswith(start)), None)
+            request.fault = self._fault_of(path)
+        while self._fault_of(path) == HANG:
+            time.sleep(0.05)
+        with self.lock:
             if request.fault is not None:
                 return self._faulty(request.fault)
             if match := STREAM.fullmatch(path):
@@ -149,8 +155,11 @@ class FakeWandb:
             return 200, b""
         return (200, self.backend.files[key]) if key in self.backend.files else (404, b"")
 
+    def _fault_of(self, path: str) -> int | str | None:
+        return next((fault for start, fault in list(self.faults.items()) if path.startswith(start)), None)
+
     def _faulty(self, fault: int | str) -> tuple[int, bytes] | None:
-        return None if fault == DROP else (int(fault), _error(f"injected {fault}"))
+        return None if fault in (DROP, HANG) else (int(fault), _error(f"injected {fault}"))
 
 
 def _error(message: str) -> bytes:

@@ -11,7 +11,6 @@ import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,8 @@ from capsbench.config import digest
 from capsbench.errors import CapsbenchError
 from capsbench.files import write_atomic
 from capsbench.training.runs import RunFolder, State, find_runs
-from capsbench.training.wandb_attempts import Attempt, find_attempts, merged_history, merged_records
+from capsbench.training.sync_report import RunUpload, SyncReport, Upload
+from capsbench.training.wandb_attempts import Attempt, find_attempts, merged_history, merged_records, run_record
 from capsbench.training.wandb_file import write_records
 from capsbench.training.wandb_server import CLIENT_PATIENCE, Address, Remote, runs_on_server, send, steps_on_server
 from capsbench.training.wandb_session import first_line, quiet_environment, unreachable
@@ -27,58 +27,6 @@ from capsbench.training.wandb_session import first_line, quiet_environment, unre
 LEDGER = "uploaded.json"
 RUNS_PER_UPLOAD = 20
 CONFIRM_SECONDS = 20.0
-
-
-class Upload(StrEnum):
-    """What became of one run."""
-
-    uploaded = "uploaded"
-    present = "already uploaded"
-    pending = "to upload"
-    running = "still running"
-    untracked = "not tracked"
-    failed = "failed"
-
-
-@dataclass(frozen=True)
-class RunUpload:
-    """One run's outcome.
-
-    Attributes:
-        rows: rows of history the run has, after all of its starts.
-        problem: why it failed; empty otherwise.
-    """
-
-    folder: Path
-    upload: Upload
-    run_id: str = ""
-    rows: int = 0
-    problem: str = ""
-
-
-@dataclass(frozen=True)
-class SyncReport:
-    """What a call of `sync_runs` did, run by run."""
-
-    server: str
-    runs: tuple[RunUpload, ...]
-
-    @property
-    def complete(self) -> bool:
-        """Whether no upload failed."""
-        return not any(run.upload is Upload.failed for run in self.runs)
-
-    def text(self) -> str:
-        """One line per run that is not simply there already, then the totals."""
-        lines = []
-        for run in self.runs:
-            if run.upload in (Upload.uploaded, Upload.pending):
-                lines.append(f"{run.upload}  {run.folder}  {run.rows} rows as {run.run_id}")
-            elif run.upload is not Upload.present:
-                lines.append(f"{run.upload}  {run.folder}" + (f"  {run.problem}" if run.problem else ""))
-        counts = [(kind, sum(run.upload is kind for run in self.runs)) for kind in Upload]
-        total = ", ".join(f"{count} {kind}" for kind, count in counts if count) or "no runs"
-        return "\n".join([*lines, f"{total} ({self.server})"])
 
 
 @dataclass(frozen=True)
@@ -165,10 +113,7 @@ def _look_at(run: RunFolder, server: str) -> RunUpload | Offline:
     if known.get("fingerprint") == fingerprint:
         return RunUpload(run.path, Upload.present, attempts[-1].run_id, int(known["rows"]))
     try:
-        records = [attempt.run_record for attempt in attempts if attempt.run_record]
-        if not records:
-            raise CapsbenchError(f"{attempts[-1].file} is empty: W&B could not write it (was the disk full?)")
-        about = records[-1].run
+        about = run_record(attempts, run.path).run
         return Offline(
             run.path,
             Address(about.entity, about.project, about.run_group, attempts[-1].run_id),

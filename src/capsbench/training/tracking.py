@@ -22,6 +22,7 @@ from capsbench.training.wandb_session import (
     first_line,
     open_run,
     quiet_environment,
+    quiet_logging,
     stop_client,
     wanted_mode,
     without_secrets,
@@ -67,6 +68,7 @@ def start_tracking(
     run_id = attempts[-1].run_id if attempts else new_run_id(run)
     environment = ExitStack()
     environment.enter_context(quiet_environment({"WANDB_DATA_DIR": str(folder / "wandb" / "data")}))
+    environment.enter_context(quiet_logging())
     try:
         wandb_run = open_run(
             folder,

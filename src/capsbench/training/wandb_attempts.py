@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from capsbench.errors import CapsbenchError
 from capsbench.training.runs import RunFolder, State
 from capsbench.training.wandb_file import Record, item_key, read_records
+from capsbench.training.wandb_rebuilt import rebuilt_records
 
 STEP_KEY = "trainer/global_step"
 FOLDER_NAME = re.compile(r"(?:offline-)?run-(?P<started>\d{8}_\d{6})-.+")
@@ -66,12 +68,15 @@ def merged_records(attempts: list[Attempt], folder: Path, uploaded: set[int]) ->
     """The records of all starts as one run's, without the history rows of the steps in `uploaded`.
 
     Args:
-        attempts: the starts, oldest first; at least one must have a run record.
-        folder: the run's folder, for metrics.csv and result.json.
+        attempts: the starts, oldest first.
+        folder: the run's folder, for metrics.csv, result.json and what W&B could not write.
         uploaded: steps that the server has; empty for a run it does not have.
 
     Returns:
         protobuf records, in an order that the real client can send.
+
+    Raises:
+        CapsbenchError: nothing says what the run is called.
     """
     beginning: list[Record] = []
     others: list[Record] = []
@@ -87,7 +92,30 @@ def merged_records(attempts: list[Attempt], folder: Path, uploaded: set[int]) ->
                 others.append(record)
     rows = merged_history(attempts, folder)
     missing = [rows[step] for step in sorted(rows) if step not in uploaded]
-    return [*beginning, _run_record(attempts), *others, *missing, *_outcome(RunFolder(folder), ending)]
+    about = run_record(attempts, folder)
+    if not beginning:
+        beginning = list(rebuilt_records(folder, attempts[-1].run_id) or ())[:1]
+    return [*beginning, about, *others, *missing, *_outcome(RunFolder(folder), ending)]
+
+
+def run_record(attempts: list[Attempt], folder: Path) -> Record:
+    """What is said about the run at its beginning: as the newest start has it, begun when the oldest was.
+
+    Raises:
+        CapsbenchError: no start has it, and the run's own files do not say it either.
+    """
+    records = [attempt.run_record for attempt in attempts if attempt.run_record]
+    if not records:
+        rebuilt = rebuilt_records(folder, attempts[-1].run_id)
+        if rebuilt is None:
+            raise CapsbenchError(f"{attempts[-1].file} is empty: W&B could not write it (was the disk full?)")
+        return rebuilt[1]
+    newest = records[-1]
+    newest.run.start_time.CopyFrom(records[0].run.start_time)
+    # How an online start was resumed is between it and the server; an upload begins at the first row it sends.
+    for name in ("resume", "resumed", "starting_step", "runtime", "storage_id"):
+        newest.run.ClearField(name)
+    return newest
 
 
 def merged_history(attempts: list[Attempt], folder: Path) -> dict[int, Record]:
@@ -108,16 +136,6 @@ def merged_history(attempts: list[Attempt], folder: Path) -> dict[int, Record]:
 def _nanoseconds(attempt: Attempt) -> int:
     record = attempt.run_record
     return int(record.run.start_time.ToNanoseconds()) if record else 0
-
-
-def _run_record(attempts: list[Attempt]) -> Record:
-    records = [attempt.run_record for attempt in attempts if attempt.run_record]
-    newest = records[-1]
-    newest.run.start_time.CopyFrom(records[0].run.start_time)
-    # How an online start was resumed is between it and the server; an upload begins at the first row it sends.
-    for name in ("resume", "resumed", "starting_step", "runtime", "storage_id"):
-        newest.run.ClearField(name)
-    return newest
 
 
 def _complete(record: Record, older: Record) -> None:

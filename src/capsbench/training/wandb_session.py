@@ -142,6 +142,17 @@ def quiet_environment(defaults: dict[str, str], **forced: str) -> Iterator[None]
         os.environ.update(before)
 
 
+@contextmanager
+def quiet_logging() -> Iterator[None]:
+    """While inside, a log that a full disk refuses prints no traceback per line; the client's own log would."""
+    before = logging.raiseExceptions
+    logging.raiseExceptions = False
+    try:
+        yield
+    finally:
+        logging.raiseExceptions = before
+
+
 def without_secrets(value: object) -> object:
     """A configuration with passwords replaced by `***`: values of telling names, and user parts of URLs."""
     if isinstance(value, dict):
