@@ -72,6 +72,17 @@ class Trained(NamedTuple):
         return target
 
 
+def _plain(value: Any) -> Any:
+    """Nested state as lists, numbers as tensors, so that one call compares it all."""
+    if isinstance(value, dict):
+        return [[_plain(str(key)), _plain(value[key])] for key in sorted(value, key=str)]
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, str) or value is None:
+        return torch.tensor(list(str(value).encode()))
+    return value if isinstance(value, torch.Tensor) else torch.tensor(value)
+
+
 def read_rows(path: Path) -> list[dict[str, str]]:
     """metrics.csv without the clock, which no two runs share."""
     with path.open(newline="") as file:
@@ -84,8 +95,18 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     return content["state_dict"] if "state_dict" in content else content["model"]
 
 
+def read_state(path: Path) -> dict[str, Any]:
+    """All else in a last.ckpt that a next step would depend on: optimiser, schedule, generators, place in the data."""
+    content = torch.load(path, weights_only=True)
+    names = ("global_step", "epoch", "optimizer_states", "lr_schedulers", "generators")
+    loader = content["loops"]["fit_loop"]["state_dict"]["combined_loader"]
+    return {**{name: content[name] for name in names}, "data": loader}
+
+
 def assert_same_run(folder: Path, other: Path) -> None:
-    """Both folders hold the same run, bit for bit: weights, metrics and predictions."""
+    """Both folders hold the same run, bit for bit: weights and all other state, metrics and predictions."""
+    pair = (read_state(folder / "last.ckpt"), read_state(other / "last.ckpt"))
+    torch.testing.assert_close(*(_plain(state) for state in pair), rtol=0, atol=0)
     for name in ("last.ckpt", "best.ckpt"):
         weights, others = read_weights(folder / name), read_weights(other / name)
         assert weights.keys() == others.keys()

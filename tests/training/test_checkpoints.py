@@ -1,15 +1,21 @@
 """last.ckpt and best.ckpt: when they are written, which weights they hold, and that they are never half a file."""
 
+import errno
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from capsbench import files
 from capsbench.config import Config
 from capsbench.config_models import Cnn
+from capsbench.errors import CapsbenchError
+from capsbench.files import CannotWrite
 from capsbench.training.callbacks.checkpoints import Checkpoints
-from capsbench.training.callbacks.metrics import NonFiniteLoss
+from capsbench.training.callbacks.finite import NonFiniteLoss
+from capsbench.training.runs import Claim
 from capsbench.training.task import ClassificationTask
+from capsbench.training.weights import CheckpointFiles
 from tiny import read_weights
 
 
@@ -22,13 +28,15 @@ class Machinery:
         self.current_epoch = self.global_step = 0
         self.is_global_zero, self.world_size, self.is_last_batch = True, 1, False
         self.received_sigterm = False
+        self.optimizers: list[torch.optim.Optimizer] = []
+        self.train_dataloader = None
         self.events: list[str] = []
         self.loggers = [SimpleNamespace(save=lambda: self.events.append("metrics"))]
         self.strategy = SimpleNamespace(broadcast=lambda value: value)
 
     def save_checkpoint(self, path) -> None:
         self.events.append("checkpoint")
-        path.write_bytes(f"step {self.global_step}".encode())
+        CheckpointFiles().save_checkpoint({"global_step": self.global_step}, path)
 
 
 @pytest.fixture
@@ -39,6 +47,10 @@ def trainer(tmp_path) -> Machinery:
 @pytest.fixture
 def task() -> ClassificationTask:
     return ClassificationTask(Config(model=Cnn()), torch.nn.Linear(2, 1), planned_steps=100)
+
+
+def step_of(path) -> int:
+    return torch.load(path, weights_only=True)["global_step"]
 
 
 def end_epoch(callback, trainer, task, accuracy: float, loss: float) -> None:
@@ -76,19 +88,19 @@ def test_metrics_reach_the_disk_before_the_checkpoint(tmp_path, trainer, task):
     assert [item.name for item in tmp_path.iterdir()] == ["last.ckpt"]
 
 
-def test_a_crash_while_writing_leaves_the_old_file(tmp_path, trainer, task):
+def test_a_crash_while_writing_leaves_the_old_file(tmp_path, trainer, task, monkeypatch):
     callback = Checkpoints(tmp_path, minutes=5)
     trainer.global_step = 7
     callback.save_last(trainer, task)
 
-    def half(path):
-        path.write_bytes(b"ste")
-        raise OSError("disk full")
+    def half(descriptor):
+        raise OSError(errno.ENOSPC, "disk full")
 
-    trainer.global_step, trainer.save_checkpoint = 8, half
-    with pytest.raises(OSError, match="disk full"):
+    trainer.global_step = 8
+    monkeypatch.setattr(files.os, "fsync", half)
+    with pytest.raises(CannotWrite, match=r"cannot write .*last\.ckpt: disk full"):
         callback.save_last(trainer, task)
-    assert (tmp_path / "last.ckpt").read_bytes() == b"step 7"
+    assert step_of(tmp_path / "last.ckpt") == 7
 
 
 def test_nothing_is_saved_after_a_loss_that_is_not_a_number(tmp_path, trainer, task):
@@ -98,7 +110,7 @@ def test_nothing_is_saved_after_a_loss_that_is_not_a_number(tmp_path, trainer, t
     trainer.global_step = 13
     with pytest.raises(NonFiniteLoss, match="not finite at step 12"):
         callback.save_last(trainer, task)
-    assert (tmp_path / "last.ckpt").read_bytes() == b"step 0"
+    assert step_of(tmp_path / "last.ckpt") == 0
 
 
 def test_in_an_epoch_only_when_due_and_not_at_its_end(tmp_path, trainer, task, monkeypatch):
@@ -142,3 +154,33 @@ def test_a_finished_runs_files_hold_only_weights(trained):
     best = torch.load(trained.folder / "best.ckpt", weights_only=True)
     assert set(best) == {"epoch", "model"}
     assert best["epoch"] == trained.result["selected"]["epoch"]
+
+
+@pytest.mark.parametrize("spoiled", ["weight", "optimiser"])
+def test_what_no_step_can_go_on_from_is_not_saved(tmp_path, trainer, task, spoiled):
+    callback = Checkpoints(tmp_path, minutes=5)
+    trainer.optimizers = [torch.optim.Adam(task.model.parameters())]
+    task.model(torch.ones(1, 2)).sum().backward()
+    trainer.optimizers[0].step()
+    callback.save_last(trainer, task)
+    trainer.global_step = 5
+    with torch.no_grad():
+        if spoiled == "weight":
+            task.model.weight[0, 0] = float("nan")
+        else:
+            trainer.optimizers[0].state[task.model.bias]["exp_avg_sq"].fill_(float("inf"))
+    named = "the gradient of weight" if spoiled == "weight" else "the optimiser's exp_avg_sq of bias"
+    with pytest.raises(NonFiniteLoss, match=f"{named} was not finite at step 5"):
+        callback.save_last(trainer, task)
+    assert step_of(tmp_path / "last.ckpt") == 0
+
+
+def test_a_folder_that_is_not_this_processs_any_more_is_left_alone(tmp_path, trainer, task):
+    with Claim(tmp_path) as claim:
+        callback = Checkpoints(tmp_path, minutes=5, claim=claim)
+        callback.save_last(trainer, task)
+        claim.beat.write_text('{"host": "elsewhere", "pid": 7}')
+        trainer.global_step = 5
+        with pytest.raises(CapsbenchError, match="process 7 on elsewhere has taken it over"):
+            callback.save_last(trainer, task)
+    assert step_of(tmp_path / "last.ckpt") == 0

@@ -22,6 +22,7 @@ from capsbench.data.splits import Splits
 from capsbench.errors import CapsbenchError
 from capsbench.training.callbacks.checkpoints import Checkpoints
 from capsbench.training.callbacks.clock import Clock
+from capsbench.training.callbacks.finite import NoUpdateAfterNonFinite
 from capsbench.training.callbacks.matched import Matched
 from capsbench.training.callbacks.metrics import MetricsWriter
 from capsbench.training.callbacks.progress import Progress
@@ -159,7 +160,7 @@ def make_trainer(
         deterministic=cfg.trainer.deterministic,
         plugins=[CheckpointFiles()],
         logger=[metrics, *([tracker.logger] if tracker is not None else [])],
-        callbacks=[clock, MetricsWriter(cfg.trainer.log_every, clock), progress, *others],
+        callbacks=[clock, NoUpdateAfterNonFinite(), MetricsWriter(cfg.trainer.log_every, clock), progress, *others],
         num_sanity_val_steps=0,
         # MetricsWriter decides when to log; Lightning would only warn of epochs shorter than its own interval.
         log_every_n_steps=1,

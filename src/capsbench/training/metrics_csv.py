@@ -64,7 +64,8 @@ class MetricsCsv(Logger):
     @override
     @rank_zero_only
     def save(self) -> None:
-        if not self.unsaved:
+        # A folder that was taken away is not made again for rows alone; the next checkpoint says that it is missing.
+        if not self.unsaved or not self.path.parent.is_dir():
             return
         text = io.StringIO()
         writer = csv.DictWriter(text, self.columns, restval="", lineterminator="\n")
@@ -76,7 +77,8 @@ class MetricsCsv(Logger):
     @override
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        # Rows of a failed run that no checkpoint covers are logged again when it goes on; they hide no other error.
+        # The rows since the last checkpoint are for people to look at, as a run that goes on logs them again: that they
+        # cannot be written must not hide why the run failed.
         with suppress(CannotWrite) if status == "failed" else nullcontext():
             self.save()
 

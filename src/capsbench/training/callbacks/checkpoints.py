@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from typing_extensions import override
 
-from capsbench.training.callbacks.metrics import stop_if_not_finite
+from capsbench.training.callbacks.finite import stop_if_not_finite, stop_if_spoiled
 from capsbench.training.runs import Claim
 from capsbench.training.task import ClassificationTask
 from capsbench.training.weights import save_checkpoint
@@ -67,9 +67,7 @@ class Checkpoints(pl.Callback):
     def save_last(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Everything that going on needs."""
         assert isinstance(pl_module, ClassificationTask)
-        stop_if_not_finite(pl_module)
-        if self.claim is not None:
-            self.claim.check()
+        self.check(trainer, pl_module)
         for logger in trainer.loggers:
             logger.save()
         trainer.save_checkpoint(self.folder / "last.ckpt")
@@ -78,11 +76,17 @@ class Checkpoints(pl.Callback):
     def save_best(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """The model's weights alone."""
         assert isinstance(pl_module, ClassificationTask)
-        if self.claim is not None:
-            self.claim.check()
+        self.check(trainer, pl_module)
         if trainer.is_global_zero:
             content = {"epoch": trainer.current_epoch, "model": pl_module.model.state_dict()}
             save_checkpoint(content, self.folder / "best.ckpt")
+
+    def check(self, trainer: pl.Trainer, task: ClassificationTask) -> None:
+        """Refuse to keep what the run cannot go on from, or to write where it must not any more."""
+        stop_if_not_finite(trainer, task)
+        stop_if_spoiled(trainer, task)
+        if self.claim is not None:
+            self.claim.check()
 
     @override
     def state_dict(self) -> dict[str, Any]:

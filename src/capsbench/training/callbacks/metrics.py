@@ -1,4 +1,4 @@
-"""Writes training and validation metrics to the loggers, and stops a run whose loss is no longer a number."""
+"""Writes training and validation metrics to the loggers."""
 
 from typing import Any
 
@@ -6,27 +6,9 @@ import pytorch_lightning as pl
 from torch import Tensor
 from typing_extensions import override
 
-from capsbench.errors import CapsbenchError
 from capsbench.training.callbacks.clock import Clock
+from capsbench.training.callbacks.finite import stop_if_not_finite
 from capsbench.training.task import ClassificationTask
-
-
-class NonFiniteLoss(CapsbenchError):
-    """The loss of a training step was NaN or infinite."""
-
-
-def stop_if_not_finite(task: ClassificationTask) -> None:
-    """Raise if any training step so far had a loss that is not a number; waits for the device.
-
-    Raises:
-        NonFiniteLoss: naming the first such step.
-    """
-    step = int(task.over_ranks(task.first_bad_step, "max"))
-    if step >= 0:
-        raise NonFiniteLoss(
-            f"the loss was not finite at step {step}; last.ckpt is from before it. "
-            "Try a lower optimizer.lr, optimizer.clip_norm=1 or trainer.precision=32-true"
-        )
 
 
 class MetricsWriter(pl.Callback):
@@ -51,7 +33,7 @@ class MetricsWriter(pl.Callback):
     def write_training(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """One row of training means, if any step was done since the last one."""
         assert isinstance(pl_module, ClassificationTask)
-        stop_if_not_finite(pl_module)
+        stop_if_not_finite(trainer, pl_module)
         means = pl_module.take_train_means()
         if means:
             rate = trainer.optimizers[0].param_groups[0]["lr"]
