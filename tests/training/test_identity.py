@@ -45,3 +45,13 @@ def test_plain_is_what_yaml_and_json_can_hold():
     assert values["model"]["squash"] == "hinton"
     assert values["model"]["decoder_hidden"] == [512, 1024]
     assert values["run"]["arm"] == "capsnet"
+
+
+@pytest.mark.parametrize(
+    "overrides", [[], ["experiment=sabour2017/capsnet_r3_recon"], ["evaluation=full", "model=deepcaps"]]
+)
+def test_plain_values_are_what_omegaconf_makes_of_them(overrides):
+    from omegaconf import OmegaConf
+
+    cfg = compose(overrides)
+    assert plain(cfg) == OmegaConf.to_container(OmegaConf.structured(cfg), resolve=True, enum_to_str=True)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from capsbench.studies.ledger import KEY, Ledger
 from capsbench.studies.plan import Planned
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, TrialState
 
 # Attributes of a trial.
-KEY, ARM, SEED = "key", "arm", "seed"
+ARM, SEED = "arm", "seed"
 WORKER, BEAT, FOLDERS, OVERRIDES = "worker", "beat", "folders", "overrides"
 TRIES, RETRY_OF, ERROR, SURPLUS, INTERRUPTED = "tries", "retry_of", "error", "surplus", "interrupted"
 KEPT_ON_RETRY = (KEY, ARM, SEED, "baseline")
@@ -63,14 +64,28 @@ def enqueue_runs(study: "Study", runs: Sequence[Planned]) -> int:
     return len(missing)
 
 
-def older_states(study: "Study", trial: "FrozenTrial") -> set["TrialState"]:
+def take(ledger: Ledger) -> "Trial | None":
+    """Start the first run in the queue; None when the queue is empty."""
+    from optuna.exceptions import UpdateFinishedTrialError
+    from optuna.trial import Trial, TrialState
+
+    study = ledger.look().study
+    while ledger.waiting:
+        first = ledger.trials[ledger.waiting[0]]
+        try:
+            ours = study._storage.set_trial_state_values(first._trial_id, state=TrialState.RUNNING)
+        except UpdateFinishedTrialError:
+            ours = False
+        ledger.look()
+        if ours:
+            return Trial(study, first._trial_id)
+    return None
+
+
+def older_states(ledger: Ledger, trial: "FrozenTrial") -> set["TrialState"]:
     """States of the older trials of the same run: two sweeps that start together may queue a run twice."""
-    key = trial.user_attrs.get(KEY)
-    return {
-        other.state
-        for other in study.get_trials(deepcopy=False)
-        if other.number < trial.number and other.user_attrs.get(KEY) == key
-    }
+    numbers = ledger.look().by_key[trial.user_attrs[KEY]]
+    return {ledger.read(number).state for number in numbers if number < trial.number}
 
 
 def counted(study: "Study") -> int:
@@ -80,12 +95,9 @@ def counted(study: "Study") -> int:
     return len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)))
 
 
-def is_within_total(study: "Study", number: int, total: int) -> bool:
+def is_within_total(ledger: Ledger, number: int, total: int) -> bool:
     """Whether fewer than `total` older trials are done, running or waiting: at most `total` trials ever pass this."""
-    from optuna.trial import TrialState
-
-    older = [t for t in study.get_trials(deepcopy=False) if t.number < number and t.state is not TrialState.FAIL]
-    return len(older) < total
+    return ledger.look().older_than(number) < total
 
 
 def give_back(study: "Study", trial: "Trial") -> None:
@@ -96,7 +108,7 @@ def give_back(study: "Study", trial: "Trial") -> None:
     study.tell(trial, state=TrialState.FAIL)
 
 
-def reap(study: "Study", *, grace: float, max_retries: int) -> list[str]:
+def reap(ledger: Ledger, *, grace: float, max_retries: int) -> list[str]:
     """Take trials away from dead workers and queue them again.
 
     Returns:
@@ -106,7 +118,8 @@ def reap(study: "Study", *, grace: float, max_retries: int) -> list[str]:
     from optuna.trial import TrialState
 
     lines = []
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+    study = ledger.look().study
+    for trial in [ledger.trials[number] for number in sorted(ledger.running)]:
         worker = trial.user_attrs.get(WORKER, {})
         started = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
         beat = trial.user_attrs.get(BEAT, started)
@@ -155,12 +168,11 @@ def told_to_stop(study: "Study", session: str) -> bool:
     return bool(study.user_attrs.get(f"{STOP_PREFIX}{session}"))
 
 
-def failures(study: "Study", session: str) -> list["FrozenTrial"]:
+def failures(ledger: Ledger, session: str) -> list["FrozenTrial"]:
     """Trials that failed by themselves in this session."""
-    from optuna.trial import TrialState
-
+    found = [ledger.trials[number] for number in ledger.look().failed]
     return [
         trial
-        for trial in study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+        for trial in found
         if ERROR in trial.user_attrs and trial.user_attrs.get(WORKER, {}).get("session") == session
     ]

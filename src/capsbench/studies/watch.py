@@ -16,9 +16,10 @@ from tqdm import tqdm
 
 from capsbench.storage import JOURNAL
 from capsbench.studies import queue
+from capsbench.studies.ledger import Ledger
 from capsbench.studies.spec import Spec
 from capsbench.studies.stopping import STOP
-from capsbench.studies.worker import open_study
+from capsbench.studies.study import open_study
 from capsbench.training.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Watch:
     ) -> None:
         self.spec, self.total, self.done, self.line, self.name = spec, total, done, line, name
         self.study = open_study(spec)
-        self.seen = {trial.number for trial in self.study.get_trials(deepcopy=False) if trial.state.is_finished()}
+        self.ledger = Ledger(self.study)
         self.finished = 0
         self.told = False
         self.end = threading.Event()
@@ -83,32 +84,32 @@ class Watch:
 
     def look(self) -> None:
         """Print what has ended since the last look, and move the bar."""
-        running = []
-        for trial in self.study.get_trials(deepcopy=False):
-            if not trial.state.is_finished():
-                if queue.WORKER in trial.user_attrs:
-                    running.append(trial)
-                continue
-            if trial.number in self.seen:
-                continue
-            self.seen.add(trial.number)
+        self.ledger.look()
+        while self.ledger.ended:
+            trial = self.ledger.trials[self.ledger.ended.popleft()]
             if trial.state.name != "FAIL" or (self.spec.kind == "ablation" and queue.ERROR in trial.user_attrs):
                 self.finished += 1
             line = self.line(trial)
             if line is not None:
                 tqdm.write(line, file=sys.stdout)
+        running = [trial for trial in self.running() if queue.WORKER in trial.user_attrs]
         self.bar.set_postfix_str(", ".join(self.name(trial) for trial in running[:3]), refresh=False)
         done = round(self.done + self.finished + sum(map(progress, running)), 2)
         self.bar.update(done - self.bar.n)
+
+    def running(self) -> "list[FrozenTrial]":
+        """The trials that were running at the last look."""
+        return [self.ledger.trials[number] for number in sorted(self.ledger.running)]
 
     def tell_workers(self) -> None:
         """Pass a stop on: through the storage to all workers, and at once to those on this machine."""
         queue.ask_to_stop(self.study, self.spec.session)
         here = queue.this_process()
-        for trial in self.study.get_trials(deepcopy=False):
+        self.ledger.look()
+        for trial in self.running():
             worker = trial.user_attrs.get(queue.WORKER, {})
             ours = worker.get("session") == self.spec.session and worker.get("host") == here["host"]
-            if not trial.state.is_finished() and ours and worker["pid"] != here["pid"] and not queue.is_gone(worker):
+            if ours and worker["pid"] != here["pid"] and not queue.is_gone(worker):
                 os.kill(worker["pid"], signal.SIGTERM)
         self.told = True
 
