@@ -155,6 +155,7 @@ def test_a_mistake_is_one_message_and_status_2(capsys, overrides, message):
     shown = capsys.readouterr()
     assert message in shown.err
     assert "Traceback" not in shown.err + shown.out
+    assert "Error executing job" not in shown.err
 
 
 def test_a_missing_data_root_says_what_was_looked_for(capsys, tmp_path):

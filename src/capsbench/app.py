@@ -22,12 +22,24 @@ from capsbench.config import Config
 from capsbench.environment import prepare_environment
 from capsbench.errors import CapsbenchError
 from capsbench.processes import PARENT, die_with_parent
+from capsbench.reporting import reporting_errors
 from capsbench.sweep_yaml import available_sweeps
+
+
+class PastHydra(BaseException):
+    """Carries a user's mistake through Hydra, which prints lines of its own above every Exception."""
+
+    def __init__(self, mistake: CapsbenchError) -> None:
+        super().__init__(mistake)
+        self.mistake = mistake
 
 
 def task(cfg: DictConfig) -> None:
     """Run one composed configuration."""
-    execute(typed(cfg))
+    try:
+        execute(typed(cfg))
+    except CapsbenchError as mistake:
+        raise PastHydra(mistake) from mistake
 
 
 def execute(config: Config) -> None:
@@ -81,12 +93,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     application = hydra.main(version_base="1.3", config_path=str(shipped("conf")), config_name="config")(task)
     try:
         application()
+    except PastHydra as passed:
+        raise passed.mistake from passed.mistake.__cause__
     except (HydraException, OmegaConfBaseException) as error:
         raise CapsbenchError(explain(error)) from error
 
 
 if __name__ == "__main__":
-    from capsbench.cli import reporting_errors
-
     with reporting_errors():
         main()

@@ -2,16 +2,14 @@
 
 import argparse
 import logging
-import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from capsbench.environment import prepare_environment
 from capsbench.errors import CapsbenchError
-from capsbench.files import explained
+from capsbench.reporting import MISTAKE, reporting_errors
 
 if TYPE_CHECKING:
     from capsbench.report.analysis import Analysis
@@ -46,7 +44,6 @@ COMMANDS = (
     "keys",
     "completion",
 )
-MISTAKE, INTERRUPTED = 2, 130
 
 
 def main() -> None:
@@ -73,23 +70,6 @@ def main() -> None:
         if rest:
             parsed.overrides += rest
         sys.exit(parsed.command(parsed))
-
-
-@contextmanager
-def reporting_errors() -> Iterator[None]:
-    """A user's mistake becomes a message and an exit status; anything else keeps its traceback."""
-    try:
-        with explained():
-            yield
-    except CapsbenchError as error:
-        print(f"capsbench: {error}", file=sys.stderr)
-        sys.exit(MISTAKE)
-    except KeyboardInterrupt:
-        print("capsbench: interrupted; the same command goes on from here", file=sys.stderr)
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of a pipe (head, less) has gone; nothing is wrong.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def parser() -> argparse.ArgumentParser:
