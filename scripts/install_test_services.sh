@@ -1,12 +1,33 @@
 #!/usr/bin/env bash
-# Install what tests marked `services` start on loopback: PostgreSQL from Debian's packages.
-# Where that is not possible (no apt, no root), the tests say that they were skipped and why.
+# Install what tests marked `services` start on loopback, from Debian's packages: PostgreSQL, SLURM and munge.
+# Where that is not possible (no apt, no root), the tests say that they were skipped and why. No service is started here.
 set -euo pipefail
-if compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null; then
-    echo "PostgreSQL is there already"
-elif [[ $(id -u) -eq 0 ]] && command -v apt-get >/dev/null; then
-    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql \
-        >/dev/null || echo "installing PostgreSQL failed; its tests will be skipped"
+
+missing=()
+compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null || missing+=(postgresql)
+[[ -x /usr/sbin/munged ]] || missing+=(munge)
+[[ -x /usr/sbin/slurmctld && -x /usr/sbin/slurmd && -x /usr/bin/sbatch ]] || missing+=(slurmctld slurmd slurm-client)
+if [[ ${#missing[@]} -eq 0 ]]; then
+    echo "PostgreSQL, SLURM and munge are there already"
+    exit
+fi
+if [[ $(id -u) -ne 0 ]] || ! command -v apt-get >/dev/null; then
+    echo "${missing[*]}: cannot be installed here (apt-get as root is needed); the tests that need them will be skipped"
+    exit
+fi
+
+# Debian starts a service as soon as it is installed, unless this file says no.
+policy=/usr/sbin/policy-rc.d
+if [[ ! -e $policy ]]; then
+    trap 'rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+fi
+apt=(timeout -k 10 600 apt-get -qq -o DPkg::Lock::Timeout=120 -o Acquire::Retries=2 -o Acquire::http::Timeout=30
+    -o Dpkg::Options::=--force-confold)
+export DEBIAN_FRONTEND=noninteractive
+if "${apt[@]}" update </dev/null && "${apt[@]}" install -y --no-install-recommends "${missing[@]}" </dev/null >/dev/null; then
+    echo "installed ${missing[*]}"
 else
-    echo "PostgreSQL cannot be installed here (apt-get as root is needed); its tests will be skipped"
+    echo "installing ${missing[*]} failed; the tests that need them will be skipped"
 fi

@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/environment.sh
-install dev,local,slurm,postgres
+install dev,local,slurm,ray,postgres
 bash scripts/install_test_services.sh
 "$venv/bin/ruff" check .
 "$venv/bin/ruff" format --check .

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-TESTS = Path(__file__).parents[1]
+PYTHONPATH = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
 ABLATION = """
 kind: ablation
 seeds: [0, 1, 2]
@@ -35,6 +35,7 @@ class Folder:
 
     def __init__(self, path: Path, text: str) -> None:
         self.path = path
+        self.environment: dict[str, str] = {}
         self.started: list[subprocess.Popen[str]] = []
         self.write(text)
 
@@ -55,7 +56,7 @@ class Folder:
                 *arguments,
             ],
             cwd=self.path,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])},
+            env=os.environ | self.environment | {"PYTHONPATH": PYTHONPATH},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -64,14 +65,14 @@ class Folder:
         self.started.append(child)
         return child
 
-    def run(self, orders: str = "seconds=0.01", *arguments: str, status: int | None = 0) -> str:
+    def run(self, orders: str = "seconds=0.01", *arguments: str, status: int | None = 0, seconds: float = 60) -> str:
         """The same to its end; returns what it printed."""
         child = self.start(orders, *arguments)
-        return self.end(child, status=status)
+        return self.end(child, status=status, seconds=seconds)
 
-    def end(self, child: "subprocess.Popen[str]", *, status: int | None = 0) -> str:
+    def end(self, child: "subprocess.Popen[str]", *, status: int | None = 0, seconds: float = 60) -> str:
         """Wait for a sweep and check its exit status."""
-        output, errors = child.communicate(timeout=60)
+        output, errors = child.communicate(timeout=seconds)
         assert status is None or child.returncode == status, f"{child.returncode}\n{output}\n{errors}"
         return output + errors
 
@@ -87,9 +88,9 @@ class Folder:
         """Process numbers of all runs so far."""
         return [int(line.rsplit(" ", 1)[1]) for line in (self.path / "runs" / "executions").read_text().splitlines()]
 
-    def wait_for(self, condition: Callable[[], bool]) -> None:
+    def wait_for(self, condition: Callable[[], bool], seconds: float = 40) -> None:
         """Wait until something is so."""
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, "it did not come to that"
             time.sleep(0.02)

@@ -1,49 +1,33 @@
 """Sweeps over a real PostgreSQL server and through submitit; the servers are started on loopback by the tests."""
 
-import os
-import shutil
-import socket
-import subprocess
-import tempfile
-from pathlib import Path
-
 import pytest
+
+from studies import services
 
 RUNS = {f"{arm}/{seed}" for arm in "ab" for seed in range(3)}
 
 
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+PASSWORD = "hunter2-in-no-file"
 
 
 @pytest.fixture
 def postgres():
-    """Address of a database on a server of its own, which ends with the test."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not found:
-        pytest.skip("no PostgreSQL server in /usr/lib/postgresql; scripts/install_test_services.sh installs it")
-    programs, port = found[-1].parent, free_port()
-    # Not below tmp_path, whose parents no other user may enter.
-    data = Path(tempfile.mkdtemp(prefix="capsbench-postgres-"))
-    # The server refuses to run as root.
-    user = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
-    if user:
-        shutil.chown(data, "postgres")
-
-    def call(program, *arguments):
-        return subprocess.run([*user, programs / program, *arguments], check=True, cwd="/", stdout=subprocess.DEVNULL)
-
-    call("initdb", "-A", "trust", "-U", "postgres", "-D", data / "db")
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={data} -c fsync=off"
-    call("pg_ctl", "-D", data / "db", "-o", options, "-w", "-l", data / "log", "start")
+    """Address of a database on a server of its own, which asks for no password."""
     try:
-        call("createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "postgres", "studies")
-        yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/studies"
-    finally:
-        call("pg_ctl", "-D", data / "db", "-m", "immediate", "stop")
-        shutil.rmtree(data)
+        with services.postgres() as address:
+            yield address
+    except services.Missing as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def guarded_postgres():
+    """The same, but it asks for PASSWORD."""
+    try:
+        with services.postgres(PASSWORD) as address:
+            yield address
+    except services.Missing as error:
+        pytest.skip(str(error))
 
 
 @pytest.mark.slow
@@ -56,6 +40,28 @@ def test_a_sweep_over_postgresql_with_two_workers(ablation, postgres):
     assert "a seed 1: its process was lost" in output
     assert not list(ablation.path.glob("runs/mine/*.journal"))
     assert "all 6 runs are there already" in ablation.run("", "--storage", postgres)
+
+
+@pytest.mark.slow
+@pytest.mark.services
+@pytest.mark.parametrize("way", ["PGPASSWORD", "PGPASSFILE"])
+def test_a_password_is_used_and_written_nowhere(ablation, guarded_postgres, way, tmp_path_factory):
+    pytest.importorskip("psycopg", reason="pip install 'capsbench[postgres]'")
+    file = tmp_path_factory.mktemp("secret") / "pgpass"
+    file.write_text(f"*:*:*:postgres:{PASSWORD}\n")
+    file.chmod(0o600)
+    refused = ablation.run("", "--storage", guarded_postgres, status=2)
+    assert "cannot be opened" in refused
+    ablation.environment = {way: PASSWORD if way == "PGPASSWORD" else str(file)}
+    words = [] if way == "PGPASSFILE" else ["debug=fast", "hydra.sweeper.program=capsbench.app", "logger=wandb"]
+    if words:
+        ablation.write("kind: ablation\nseeds: [0]\narms: {a: {overrides: [model=cnn_small]}}\n")
+    output = ablation.run("", "--storage", guarded_postgres, "--workers", "2", *words, seconds=150)
+    assert "1/1" in output if words else set(ablation.executions("end")) == RUNS
+    files = [path for path in ablation.path.rglob("*") if path.is_file()]
+    assert any(path.name == "result.json" for path in files)
+    assert not [path for path in files if PASSWORD.encode() in path.read_bytes()]
+    assert PASSWORD not in output
 
 
 @pytest.mark.slow
