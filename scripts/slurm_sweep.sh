@@ -13,7 +13,7 @@
 #                             USR2 two minutes before the end and the job is queued again, up to REQUEUES times.
 #   STORAGE                   empty: a journal file beside the runs, for which runs/ must be on a file system that all
 #                             nodes share and that knows flock (NFS 4, Lustre mounted with -o flock, BeeGFS, GPFS).
-#                             Else, and for more than some 50 workers, postgresql+psycopg://USER@HOST/DATABASE with the
+#                             Else postgresql+psycopg://USER@HOST/DATABASE with the
 #                             password in ~/.pgpass (mode 600), which every node can read.
 # .venv and the folder of the runs must be at the same path on every node. sacct must work (submitit asks it whether a job
 # is still alive). For modules: 'hydra.launcher.setup=[module load cuda]'. GPU types: hydra.launcher.constraint=a100.
