@@ -91,9 +91,7 @@ def test_a_job_at_the_end_of_its_time_is_queued_again_and_goes_on(sweep, cluster
     jobs = both_at_work(sweep, cluster)
     # What SLURM sends when a job's time is nearly over, and before it gives a node to somebody more important.
     cluster.call("scancel", "--signal=USR2", jobs[0])
-    sweep.wait_for(
-        lambda: re.search(r"Restarts=1\b", cluster.call("scontrol", "show", "job", jobs[0])) is not None, SECONDS
-    )
+    sweep.wait_for(lambda: "Restarts=1 " in cluster.call("scontrol", "show", "job", jobs[0]), SECONDS)
     sweep.end(started, seconds=SECONDS)
     assert done_once(sweep)
     assert sum(sweep.executions("from 0").values()) == len(RUNS)
