@@ -41,6 +41,7 @@ def test_the_experiment_is_the_configuration_of_the_best_trial(found, tmp_path):
     best = found.winners[0]
     assert f"# Source: trial {best.number} of `capsbench sweep fake_search`, the best of 16 complete ones." in text
     assert "# Command: capsbench train experiment=search/best -m seed=100," in text
+    assert f"# Time and hardware: {best.metrics['time/train_seconds']:.0f} s of training on " in text
     values = yaml.safe_load(text)
     assert values["run"] == {"group": "search", "arm": "best"}
     assert {"override /model": "cnn_small"} in values["defaults"]

@@ -10,7 +10,6 @@ from capsbench.errors import CapsbenchError
 from capsbench.files import write_atomic
 from capsbench.report.concerns import hardware
 from capsbench.report.search import FRESH_SEEDS, NOT_THE_CONFIGURATION, SearchRecord, Trial
-from capsbench.report.statistics.intervals import spread
 
 GROUPS = ("data", "model", "loss", "optimizer", "trainer")
 # How a trial was looked at is no part of what was found.
@@ -40,8 +39,8 @@ def experiment_text(search: SearchRecord, trial: Trial, group: str, name: str) -
     objective, value = next(iter(trial.values.items()))
     preset = f" --preset {shlex.quote(search.preset)}" if search.preset else ""
     machines = ", ".join(dict.fromkeys(hardware(run.provenance) for run in search.runs)) or "unknown hardware"
-    seconds = [run.metrics["time/train_seconds"] for run in search.runs if "time/train_seconds" in run.metrics]
-    time = f"about {_middle(seconds):.0f} s of training" if seconds else "not measured"
+    seconds = trial.metrics.get("time/train_seconds")
+    time = "not measured" if seconds is None else f"{seconds:.0f} s of training"
     seeds = ",".join(map(str, FRESH_SEEDS))
     head = [
         "# @package _global_",
@@ -67,9 +66,3 @@ def _split(override: str) -> tuple[str, str]:
 
 def _is_left_out(key: str) -> bool:
     return key in NOT_THE_CONFIGURATION or key.partition(".")[0] in (*NOT_FOUND, "run", "hydra")
-
-
-def _middle(seconds: list[float]) -> float:
-    import numpy as np
-
-    return spread(np.array(seconds)).median
