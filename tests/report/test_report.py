@@ -57,7 +57,7 @@ def finished(tmp_path_factory):
 def test_all_files_are_written(finished):
     _, _, index = finished
     names = sorted(path.relative_to(index.parent).as_posix() for path in index.parent.rglob("*") if path.is_file())
-    figures = ["coupling", "coupling_maps", "dimensions", "errors", "learning", "pareto", "reconstructions"]
+    figures = ["coupling", "coupling_maps", "dimensions", "errors", "health", "learning", "pareto", "reconstructions"]
     figures += ["robustness", "time"]
     assert names == sorted(
         [
@@ -96,7 +96,7 @@ def test_page_is_whole_without_scripts_or_network(finished):
     assert "@import" not in text
     assert "url(" not in text
     assert all(image["alt"] for image in page.images)
-    assert len(page.images) == 9
+    assert len(page.images) == 10
     assert page.tags.count("h1") == 1
 
 
