@@ -1,7 +1,6 @@
-"""Promise: a run on two processes that is killed goes on to its own bits, and on one process to nearly the same."""
+"""Promise: a run on two processes that is killed in the middle of an epoch goes on to its very bits."""
 
 import csv
-import json
 import signal
 import subprocess
 import sys
@@ -73,19 +72,13 @@ def whole(tmp_path_factory) -> Path:
     return folder_in(root)
 
 
-@pytest.mark.parametrize("devices", [2, 1])
-def test_goes_on_after_a_kill_in_the_middle_of_an_epoch(whole, tmp_path, devices):
+def test_goes_on_after_a_kill_in_the_middle_of_an_epoch(whole, tmp_path):
+    """The number of devices belongs to a run's identity: one with another number is another run."""
     kill_after(tmp_path, start(tmp_path, 2), 27)
     assert steps_done(tmp_path) < 60
-    end(start(tmp_path, devices))
+    end(start(tmp_path, 2))
     folder = folder_in(tmp_path)
     assert "going on from step" in (folder / "train.log").read_text()
-    rows, others = read(folder / "metrics.csv"), read(whole / "metrics.csv")
-    assert [row["step"] for row in rows] == [row["step"] for row in others] == [str(step) for step in range(1, 61)]
-    if devices == 2:
-        assert_same_run(folder, whole)
-        return
-    for row, other in zip(rows, others, strict=True):
-        assert float(row["train/loss"]) == pytest.approx(float(other["train/loss"]), rel=0.5)
-    results = [json.loads((path / "result.json").read_text())["metrics"]["test/accuracy"] for path in (folder, whole)]
-    assert results[0] == pytest.approx(results[1], abs=0.15)
+    rows = read(folder / "metrics.csv")
+    assert [row["step"] for row in rows] == [str(step) for step in range(1, 61)]
+    assert_same_run(folder, whole)
