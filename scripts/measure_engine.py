@@ -83,7 +83,7 @@ def design(kind: str, runs: int, sampler: str) -> str:
 
 def command(*words: str) -> list[str]:
     """`capsbench ...` of this interpreter."""
-    return [sys.executable, "-c", "from capsbench.cli import main; main()", *words]
+    return [sys.executable, "-m", "capsbench", *words]
 
 
 def timed(words: list[str], folder: Path) -> dict[str, float]:

@@ -58,7 +58,7 @@ def fabricate(folder: Path, runs: int) -> None:
 def measure(words: list[str], folder: Path) -> dict[str, float | str]:
     """Seconds and megabytes of one command."""
     started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = [sys.executable, "-c", "from capsbench.cli import main; main()", *words]
+    command = [sys.executable, "-m", "capsbench", *words]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]

@@ -117,7 +117,7 @@ def bytes_of_a_run(model: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="capsbench-storage-") as name:
         words = ["train", f"model={model}", "debug=fast", f"run.root={name}"]
         subprocess.run(
-            [sys.executable, "-c", "from capsbench.cli import main; main()", *words],
+            [sys.executable, "-m", "capsbench", *words],
             cwd=name, check=True, capture_output=True,
         )  # fmt: skip
         folder = next(Path(name).rglob("result.json")).parent

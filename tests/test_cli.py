@@ -78,7 +78,7 @@ def test_help_names_every_command(capsys):
     text = capsys.readouterr().out
     for command in ("train", "sweep", "status", "report", "sync", "data", "keys", "completion"):
         assert f"\n    {command}" in text
-    assert "Exit status: 0 done, 1 a run failed, 2 a mistake" in text
+    assert "Exit status: 0 done, 1 a run failed (doctor: a problem), 2 a mistake" in text
 
 
 def test_without_a_command_help_is_shown_as_a_mistake(capsys):

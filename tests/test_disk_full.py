@@ -157,7 +157,7 @@ def test_the_command_line_prints_one_line(trained, tmp_path, megabytes):
 import sys
 from pathlib import Path
 from capsbench.app import execute
-from capsbench.cli import reporting_errors
+from capsbench.reporting import reporting_errors
 from capsbench.training import train
 from tiny import tiny_config, tiny_splits
 train.load_splits = lambda _: tiny_splits()

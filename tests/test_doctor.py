@@ -23,7 +23,7 @@ SECRET = "marker-5e3c"
 
 def capsbench(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "capsbench.cli", *arguments],
+        [sys.executable, "-m", "capsbench", *arguments],
         capture_output=True,
         text=True,
         check=False,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from capsbench import cli
+from capsbench.arguments import parser
 from capsbench.compose import compose, shipped
 from capsbench.data.commands import data_config
 from capsbench.studies.search_file import load_design
@@ -28,7 +28,7 @@ def test_the_command_line_takes_it(command):
         # Of several values the first is as good as any.
         compose([word.partition(",")[0] for word in words[1:] if not word.startswith("-")])
         return
-    arguments, rest = cli.parser().parse_known_args(words)
+    arguments, rest = parser().parse_known_args(words)
     assert all("=" in word and not word.startswith("-") for word in rest)
     if words[0] in ("sweep", "status", "report") and arguments.name != "claims":
         load_design(arguments.name, shipped("sweeps"), arguments.preset)

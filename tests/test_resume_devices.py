@@ -21,7 +21,7 @@ RUN = [
     "trainer.precision=32-true", "trainer.accelerator=cpu", "trainer.progress=false",
     "trainer.checkpoint_minutes=1e-9", "run.group=g",
 ]  # fmt: skip
-COMMAND = [sys.executable, "-c", "from capsbench.cli import main; main()"]
+COMMAND = [sys.executable, "-m", "capsbench"]
 
 
 def start(root: Path, devices: int) -> "subprocess.Popen[str]":

@@ -185,7 +185,7 @@ def test_no_secret_is_kept_and_nobody_can_connect(tmp_path, ending):
     temporary.mkdir()
     environment = {**os.environ, **SECRETS, "TMPDIR": str(temporary), "HOME": str(tmp_path / "home")}
     with subprocess.Popen(
-        [sys.executable, "-m", "capsbench.cli", "train", *words],
+        [sys.executable, "-m", "capsbench", "train", *words],
         cwd=tmp_path,
         env=environment,
         stdout=subprocess.PIPE,
@@ -233,7 +233,7 @@ def listeners(process: psutil.Process) -> set[str]:
 def test_a_sweep_with_a_password_in_its_storage_starts_nothing_and_tells_nobody(tmp_path):
     url = f"postgresql+psycopg://me:{MARKER}@127.0.0.1:9/db"
     done = subprocess.run(
-        [sys.executable, "-m", "capsbench.cli", "sweep", "quick", "--storage", url],
+        [sys.executable, "-m", "capsbench", "sweep", "quick", "--storage", url],
         cwd=tmp_path,
         env={**os.environ, **SECRETS},
         capture_output=True,

@@ -54,7 +54,7 @@ def candidates(line: str) -> list[str]:
 
 
 def _commands() -> list[str]:
-    from capsbench.cli import COMMANDS
+    from capsbench.arguments import COMMANDS
 
     return list(COMMANDS)
 

@@ -12,7 +12,7 @@ import pytest
 SMALL = ["model=cnn_small", "data=mnist_small", "data.train_images=400", "data.validation_images=203", "logger=csv"]
 SHORT = ["trainer.batch_size=50", "trainer.epochs=2", "trainer.log_every=1", "trainer.eval_batch_size=100"]
 SAME = ["evaluation=minimal", "trainer.compile=false", "trainer.threads=1", "trainer.precision=32-true"]
-COMMAND = [sys.executable, "-c", "from capsbench.cli import main; main()"]
+COMMAND = [sys.executable, "-m", "capsbench"]
 
 
 def start(tmp_path, *arguments):

@@ -1,0 +1,5 @@
+"""`python -m capsbench`: the command line without its script."""
+
+from capsbench.cli import main
+
+main()
