@@ -172,4 +172,4 @@ def _explain_missing_option(text: str) -> str:
     group, _, name = wrong[1].rpartition("/")
     near = difflib.get_close_matches(name, options, n=1)
     hint = f"; did you mean {group}={near[0]}?" if near else ""
-    return f"{group}={name} is not known{hint} Valid: {', '.join(options)}"
+    return f"{group}={name} is not known{hint or '.'} Valid: {', '.join(options)}"

@@ -1,6 +1,7 @@
 """A search carried out: trials that a sampler draws, up to a total."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +69,9 @@ class SearchSweep:
             objectives=design.objectives, constraints=design.constraints, seeds=design.seeds, sampler=sampler,
             pruner=design.pruner,
         )  # fmt: skip
+        # Failed trials are replaced by others: where every one fails, the search would never end.
+        if options.max_failures is None:
+            self.spec = replace(self.spec, max_failures=total)
 
     def run(self, config: DictConfig, context: "HydraContext") -> int:
         """Carry out the trials that are left; returns the exit status."""

@@ -30,7 +30,7 @@ class Spec:
         pruner: name and arguments.
         threads: CPU threads of a run, where several workers share a machine; None leaves it to the run.
         gpus: GPUs of this machine for every worker, as CUDA_VISIBLE_DEVICES takes them; empty: as the launcher has it.
-        max_failures: stop after this many failed runs; None: never.
+        max_failures: stop after more failed runs than this; None: never (a search: as many as it has trials).
         max_retries: how often a run whose process died is started again.
         minutes: time limit of a run.
         heartbeat: seconds between signs of life.

@@ -6,6 +6,7 @@ two lines out: the child's process number, then its exit status (negative: the s
 """
 
 import base64
+import contextlib
 import gc
 import importlib
 import json
@@ -32,8 +33,9 @@ def main() -> None:
     gc.freeze()  # the children share these pages as long as nobody writes to them
     for line in sys.stdin:
         job = json.loads(line)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):  # a full disk takes no last words
+            sys.stdout.flush()
+            sys.stderr.flush()
         child = os.fork()
         if child == 0:
             _child(program, job)
