@@ -68,7 +68,7 @@ def test_what_can_change_the_training_is(override, default):
 
 
 def test_a_value_said_out_loud_is_the_same_as_the_default(default):
-    spoken = ["model=capsnet", "trainer.epochs=10", "optimizer.lr=1e-3", "data.shift=2", "loss=official"]
+    spoken = ["model=capsnet", "trainer.epochs=10", "optimizer.lr=2e-3", "data.shift=2", "loss=official"]
     assert run_hash(compose(spoken)) == default
 
 
