@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
 JOURNAL = "journal:"
+SQLITE_SECONDS = 60.0
 VALID = "journal:PATH, postgresql+psycopg://USER@HOST/DATABASE or sqlite:///PATH"
 
 
@@ -82,9 +83,33 @@ def open_storage(url: str) -> "BaseStorage":
         lock: Any = FileLock(path)  # has the two methods that count; its base class would import Optuna at every start
         return optuna.storages.JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
     try:
+        if url.startswith("sqlite"):
+            return _sqlite(url)
         return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
     except ImportError as error:
         raise CapsbenchError(f"storage={url} needs a driver: pip install 'capsbench[postgres]' ({error})") from None
     except Exception as error:
         first = str(error).strip().splitlines()[0]
         raise CapsbenchError(f"storage={url} cannot be opened: {first}") from error
+
+
+def _sqlite(url: str) -> "BaseStorage":
+    """A SQLite file in which a process that looks whether a run is taken is alone until it has taken it.
+
+    SQLite has no FOR UPDATE, by which Optuna lets one of two workers wait: both would take the same run.
+    """
+    import optuna
+    from sqlalchemy import event
+
+    storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": SQLITE_SECONDS}})
+
+    def leave_begin_to_us(connection: Any, _: object) -> None:
+        connection.isolation_level = None
+
+    def begin(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    event.listen(storage.engine, "connect", leave_begin_to_us)
+    event.listen(storage.engine, "begin", begin)
+    storage.engine.dispose()  # connections made before
+    return storage
