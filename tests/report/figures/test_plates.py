@@ -37,8 +37,8 @@ def line_points(axes):
 def test_all_figures_of_a_sweep(analysis):
     plates = draw_plates(analysis)
     names = [plate.name for plate in plates]
-    expected = ["errors", "robustness", "time", "pareto", "learning", "reconstructions", "dimensions", "health", "coupling"]
-    assert names == [*expected, "coupling_maps"]
+    expected = ["errors", "robustness", "time", "pareto", "learning", "reconstructions", "dimensions", "health"]
+    assert names == [*expected, "coupling", "coupling_maps"]
     for plate in plates:
         assert plate.title
         assert plate.caption
