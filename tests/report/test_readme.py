@@ -90,15 +90,25 @@ def test_a_search_stands_beside_the_points_that_were_asked_for(tmp_path):
 
 def test_speed_is_against_the_slowest(tmp_path):
     arms = [
-        {"arm": name, "ms": ms, "ms_low": ms, "ms_high": ms, "images_per_second": 128e3 / ms, "epoch_seconds": ms / 2}
-        for name, ms in (("eager", 100.0), ("naive", 400.0))
+        {
+            "arm": name,
+            "ms": ms,
+            "ms_low": ms - 1,
+            "ms_high": ms + 1,
+            "images_per_second": 128e3 / ms,
+            "eval_images_per_second": 512e3 / ms,
+            "epoch_seconds": ms / 2,
+            "peak_memory_mb": memory,
+        }  # fmt: skip
+        for name, ms, memory in (("eager", 100.0, 219.4), ("naive", 400.0, None))
     ]
     result = {"arms": arms, "batch": 128, "precision": "32-true", "rounds": 5, "provenance": PROVENANCE}
     result["speed_over"] = {"eager": {}, "naive": {"eager": 4.0, "naive": 1.0}}
     (tmp_path / "bench-fake.json").write_text(json.dumps(result))
     text = speed_section(tmp_path)
-    assert "| eager | 100.0 [100.0, 100.0] | 1,280 | 50 | 4 x |" in text
-    assert "speed over naive" in text
+    assert "| eager | 100 [99, 101] | 1,280 | 5,120 | 50 | 219 | 4.0 |" in text
+    assert "| naive | 400 [399, 401] | 320 | 1,280 | 200 |  | 1.0 |" in text
+    assert "times as fast as naive" in text
     assert "Fake CPU 3000, 2 cores, torch 2.13.0, batch 128" in text
 
 

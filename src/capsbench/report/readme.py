@@ -206,17 +206,20 @@ def _bench_part(path: Path) -> str:
     rows = [
         [
             markdown_text(arm["arm"]),
-            f"{arm['ms']:,.1f} [{arm['ms_low']:,.1f}, {arm['ms_high']:,.1f}]",
+            f"{arm['ms']:,.0f} [{arm['ms_low']:,.0f}, {arm['ms_high']:,.0f}]",
             f"{arm['images_per_second']:,.0f}",
+            f"{arm['eval_images_per_second']:,.0f}",
             f"{arm['epoch_seconds']:,.0f}",
-            f"{speeds[arm['arm']]:.3g} x",
+            "" if arm["peak_memory_mb"] is None else f"{arm['peak_memory_mb']:,.0f}",
+            f"{speeds[arm['arm']]:.1f}",
         ]
         for arm in arms
     ]
     about = f"{hardware(origin)}, torch {packages(origin).get('torch')}, batch {result['batch']}, {result['precision']}"
     about += f", {result['rounds']} rounds in turns, commit {str(origin.get('commit') or 'unknown')[:10]}"
     head = f"{markdown_text(about)} ([file]({path.parent.name}/{path.name})):"
-    header = ["arm", "ms a step, median [quartiles]", "images/s", "s an epoch", f"speed over {markdown_text(slowest)}"]
+    header = ["arm", "ms a step, median [quartiles]", "images/s", "evaluated/s", "s an epoch", "peak MB"]
+    header.append(f"times as fast as {markdown_text(slowest)}")
     return "\n".join([head, "", *_table(header, rows)])
 
 
