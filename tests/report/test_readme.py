@@ -99,7 +99,7 @@ def test_speed_is_against_the_slowest(tmp_path):
             "eval_images_per_second": 512e3 / ms,
             "epoch_seconds": ms / 2,
             "peak_memory_mb": memory,
-        }  # fmt: skip
+        }
         for name, ms, memory in (("eager", 100.0, 219.4), ("naive", 400.0, None))
     ]
     result = {"arms": arms, "batch": 128, "precision": "32-true", "rounds": 5, "provenance": PROVENANCE}
