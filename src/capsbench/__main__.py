@@ -2,4 +2,5 @@
 
 from capsbench.cli import main
 
-main()
+if __name__ == "__main__":  # workers in processes of their own import this file again
+    main()
