@@ -48,7 +48,7 @@ def execute(config: Config) -> None:
     from capsbench.training.summary import run_line
     from capsbench.training.train import run
 
-    # Lightning would start further ranks by `python -m` with the module that was started, which in `python -m capsbench`
+    # Lightning would start further ranks by `python -m` and the module that was started, which in `python -m capsbench`
     # wants a command first; without a module's name it runs argv[0].
     sys.modules["__main__"].__spec__ = None
     # Hydra has set up its own format, with its name in front of every line.
