@@ -67,17 +67,30 @@ def compose(overrides: Sequence[str]) -> Config:
 
 def compose_many(overrides: Sequence[Sequence[str]]) -> list[Config]:
     """`compose` for several lists of overrides, reading the YAML files once."""
+    with explained():
+        return [typed(cfg) for cfg in composed(overrides)]
+
+
+def composed(overrides: Sequence[Sequence[str]]) -> list[DictConfig]:
+    """What Hydra makes of several lists of overrides, before it becomes typed."""
     import hydra
 
     register_schema()
-    configs = []
     with _outside_of_application(), hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
-        for arm in overrides:
-            try:
-                configs.append(typed(hydra.compose("config", overrides=list(arm))))
-            except (HydraException, OmegaConfBaseException) as error:
-                raise CapsbenchError(explain(error)) from error
-    return configs
+        return [hydra.compose("config", overrides=list(arm)) for arm in overrides]
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Say in this package's words what is wrong with overrides.
+
+    Raises:
+        CapsbenchError: instead of Hydra's and OmegaConf's errors.
+    """
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        raise CapsbenchError(explain(error)) from error
 
 
 @contextmanager
@@ -111,7 +124,8 @@ def explain(error: BaseException) -> str:
     if isinstance(error, OverrideParseException):
         # Hydra says which of its parser's classes gave up.
         said = re.sub(r"^Lexer\w+: ", "cannot be read: ", text.splitlines()[0])
-        return f"{said}\nValues with commas, spaces, brackets, '=' or letters beyond ASCII need quotes: 'key=\"a, b\"'"
+        named = said if str(error.override) in said else f"{error.override}: {said}"
+        return f"{named}\nValues with commas, spaces, brackets, '=' or letters beyond ASCII need quotes: 'key=\"a, b\"'"
     if isinstance(error, MissingConfigException):
         return _explain_missing_option(text)
     unknown = re.search(r"Could not override '([^']+)'|Key '([^']+)' (?:is )?not in", text)

@@ -44,6 +44,8 @@ def typed_config(values: Mapping[str, Any], digits: str) -> Config:
         try:
             merged = OmegaConf.merge(OmegaConf.structured(Config(model=family())), dict(values))
             cfg = OmegaConf.to_object(merged)
+        except RecursionError:
+            raise CapsbenchError("the configuration is nested in itself") from None
         except (OmegaConfBaseException, TypeError, ValueError) as error:
             problems.append(str(error).strip().splitlines()[0])
             continue

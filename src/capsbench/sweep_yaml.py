@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from capsbench.errors import CapsbenchError
+from capsbench.limits import LARGEST_SEED
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -37,6 +38,8 @@ def read_file(path: Path) -> dict[str, Any]:
 
     try:
         values = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    except RecursionError:
+        raise CapsbenchError(f"{path} is not a readable sweep file: it is nested too deeply, or in itself") from None
     except (yaml.YAMLError, OmegaConfBaseException, OSError, UnicodeDecodeError) as error:
         raise CapsbenchError(f"{path} is not a readable sweep file: {error}") from error
     if not isinstance(values, dict) or not values:
@@ -63,6 +66,8 @@ def checked_seeds(values: object, path: Path) -> tuple[int, ...]:
     whole = all(isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0 for seed in seeds)
     if not seeds or not whole or len(set(seeds)) != len(seeds):
         raise CapsbenchError(f"{path}: seeds is {values!r}; expected different whole numbers such as [0, 1, 2]")
+    if max(seeds) > LARGEST_SEED:
+        raise CapsbenchError(f"{path}: seeds: {max(seeds)} is too large; a seed is at most {LARGEST_SEED:,}")
     return tuple(seeds)
 
 

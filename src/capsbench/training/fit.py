@@ -34,7 +34,7 @@ from capsbench.training.ranks import rank
 from capsbench.training.runs import Claim
 from capsbench.training.task import ClassificationTask
 from capsbench.training.tracking import Tracker
-from capsbench.training.weights import CheckpointFiles, read_head
+from capsbench.training.weights import CheckpointFiles, load_weights, read_head
 
 log = logging.getLogger(__name__)
 
@@ -108,6 +108,9 @@ def fit(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         before = read_head(checkpoint) if checkpoint.exists() else None
+        if before is not None:
+            # Lightning will do so once more, but has only a traceback for weights that are not this model's.
+            load_weights(task.model, checkpoint)
         if rank() == 0:
             metrics.drop_after(before.step if before else 0)
         if before is None:

@@ -10,7 +10,6 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -38,6 +37,7 @@ from capsbench.training.callbacks.matched import FILE, Matched, novel
 from capsbench.training.hardware import Machine
 from capsbench.training.provenance import now
 from capsbench.training.task import classification_loss
+from capsbench.training.weights import load_weights
 
 # Each answers one question about the trained model, or nothing where the configuration does not ask it; what the first
 # keep goes to predictions.npz, what the second keep to pictures.npz.
@@ -112,7 +112,7 @@ def measure(
     measured.add(answers.calibrated(last, cfg))
     selected = last
     if best.best_epoch != best.last_epoch:
-        with weights_from(model, folder / "best.ckpt", device):
+        with weights_from(model, folder / "best.ckpt"):
             selected = answers.answer(model, splits, cfg, device, machine.autocast)
     measured.metrics |= answers.metrics("test_selected", selected)
     measured.selected = {"epoch": best.best_epoch, "rule": SELECTION_RULE}
@@ -130,11 +130,15 @@ def measure(
 
 
 @contextlib.contextmanager
-def weights_from(model: nn.Module, path: Path, device: torch.device) -> Iterator[None]:
-    """The model with the weights of another moment of its training, and with its own again afterwards."""
+def weights_from(model: nn.Module, path: Path) -> Iterator[None]:
+    """The model with the weights of another moment of its training, and with its own again afterwards.
+
+    Raises:
+        CapsbenchError: if the file is missing, damaged or of another model.
+    """
     held = {name: value.clone() for name, value in model.state_dict().items()}
-    model.load_state_dict(torch.load(path, map_location=device, weights_only=True)["model"])
     try:
+        load_weights(model, path)
         yield
     finally:
         model.load_state_dict(held)
@@ -187,7 +191,7 @@ def _matched(
         return Evaluated(figures={"matched": figure})
     device = machine.device
     numbers: dict[str, float] = {}
-    with weights_from(model, folder / FILE, device):
+    with weights_from(model, folder / FILE):
         found = answers.answer(model, splits, cfg, device, machine.autocast)
         if novel(cfg):
             moved = viewpoint.evaluate(model, splits, cfg, device, machine.autocast).numbers

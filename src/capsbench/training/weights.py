@@ -34,7 +34,7 @@ class CheckpointFiles(TorchCheckpointIO):
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Fill a model from a run's last.ckpt or best.ckpt.
+    """Fill a model, where it is, from a run's last.ckpt or best.ckpt.
 
     Raises:
         CapsbenchError: if the file is missing, damaged or of another model.
@@ -45,13 +45,13 @@ def load_weights(model: nn.Module, path: Path) -> None:
         raise CapsbenchError(f"no checkpoint at {path}") from None
     except Exception as error:
         raise CapsbenchError(f"{path} is not a readable checkpoint: {error}") from error
-    state = content.get("model") if isinstance(content, dict) else None
-    if state is None and isinstance(content, dict):
-        prefix = "model."
-        state = {n.removeprefix(prefix): v for n, v in content.get("state_dict", {}).items() if n.startswith(prefix)}
     try:
-        model.load_state_dict(state or {})
-    except RuntimeError as error:
+        state = content.get("model")
+        if state is None:
+            prefix, kept = "model.", content.get("state_dict", {})
+            state = {name.removeprefix(prefix): value for name, value in kept.items() if name.startswith(prefix)}
+        model.load_state_dict(state)
+    except (RuntimeError, AttributeError, TypeError) as error:
         raise CapsbenchError(f"{path} holds the weights of another model: {error}") from None
 
 
