@@ -10,6 +10,7 @@ from capsbench.studies.choices import INSIDE_A_RUN
 from capsbench.studies.plan import with_seed
 from capsbench.studies.space import draw, from_json, override
 from capsbench.studies.spec import Spec
+from capsbench.studies.variants import Variants
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -27,6 +28,7 @@ class TrialRuns:
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
         self.space = from_json(spec.space, spec.conditions)
+        self.variants = Variants(spec.fixed)
         self.composed: dict[tuple[str, ...], Config] = {}
 
     def runs_of(self, trial: "Trial", frozen: "FrozenTrial") -> list[tuple[Config, list[str]]]:
@@ -39,8 +41,8 @@ class TrialRuns:
         if self.spec.kind == "ablation":
             return [self.run_of(frozen)]
         chosen = draw(trial, self.space)
-        overrides = [*self.spec.fixed, *(override(name, value) for name, value in chosen.items()), f"run.arm={ARM}"]
-        cfg = self.compose(tuple(overrides))
+        drawn = [*(override(name, value) for name, value in chosen.items()), f"run.arm={ARM}"]
+        cfg, overrides = self.variants.compose(drawn), [*self.spec.fixed, *drawn]
         return [(with_seed(cfg, seed), [*overrides, f"seed={seed}"]) for seed in self.spec.seeds]
 
     def run_of(self, trial: "FrozenTrial") -> tuple[Config, list[str]]:
