@@ -1,7 +1,8 @@
 """A program that stands in for training: instructions in `run.notes`, a line in `executions` for every start and end.
 
-`seconds=0.5 steps=5 raise=b/1 kill=a/0 ignore_sigterm=1`: the run lasts `seconds` in `steps` steps, each kept in
-last.ckpt; it raises or kills itself (once, at half its length) where the arm and seed match.
+`seconds=0.5 steps=5 hold=1 raise=b/1 kill=a/0 ignore_sigterm=1`: the run lasts `seconds` in `steps` steps, each kept in
+last.ckpt; it raises or kills itself (once, at half its length) where the arm and seed match. With `hold` it waits
+after each step until the test has written runs/go.
 """
 
 import json
@@ -55,6 +56,8 @@ def work(cfg: Config, path: Path, name: str, orders: dict[str, str]) -> None:
     for step in range(first, steps):
         time.sleep(float(orders.get("seconds", 0.01)) / steps)
         write_atomic(checkpoint, str(step + 1))
+        while orders.get("hold") and not (Path(cfg.run.root) / "go").exists():
+            time.sleep(0.02)
         if orders.get("raise") == name:
             raise ValueError("asked to fail")
         mark = path / "killed"

@@ -68,7 +68,7 @@ for number in [sys.argv[i + 1] for i, word in enumerate(sys.argv) if word == "-j
 
 
 class Missing(Exception):
-    """A service's programs are not on this machine; says which."""
+    """A service is not installed on this machine or does not start on it; says which and why."""
 
 
 def free_ports(number: int) -> list[int]:
@@ -104,10 +104,38 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60) ->
         time.sleep(0.1)
 
 
+def wait_for_service(
+    name: str, ready: Callable[[], bool], daemons: "list[subprocess.Popen[bytes]]", logs: Path, seconds: float = 90
+) -> None:
+    """Wait until a service answers.
+
+    Args:
+        name: how the reason calls it.
+        ready: whether it answers.
+        daemons: its processes.
+        logs: folder of their logs.
+
+    Raises:
+        Missing: if it ends or does not answer.
+    """
+
+    def dead() -> bool:
+        return any(child.poll() is not None for child in daemons)
+
+    with suppress(TimeoutError):
+        wait_until(lambda: dead() or ready(), name, seconds)
+        if not dead():
+            return
+    said = "\n".join(f"{path.name}: {path.read_text(errors='replace')[-1000:]}" for path in sorted(logs.glob("*.log")))
+    raise Missing(
+        f"{name} does not start here: {'it ended' if dead() else f'no answer in {seconds:g} seconds'}\n{said}"
+    )
+
+
 def call(*words: object, env: dict[str, str] | None = None) -> str:
     """Run a program to its end and return what it printed."""
     done = subprocess.run(
-        [str(w) for w in words], env=env, cwd="/", capture_output=True, text=True, timeout=60, check=False
+        [str(w) for w in words], env=env, cwd="/", capture_output=True, text=True, timeout=120, check=False
     )
     if done.returncode:
         raise RuntimeError(f"{words[0]} ended with {done.returncode}: {done.stdout}{done.stderr}")
@@ -125,7 +153,7 @@ def postgres(password: str | None = None) -> Iterator[str]:
         The database's address, without the password.
 
     Raises:
-        Missing: if PostgreSQL is not installed.
+        Missing: if PostgreSQL is not installed or does not start.
     """
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not found:
@@ -133,7 +161,7 @@ def postgres(password: str | None = None) -> Iterator[str]:
     programs, (port,) = found[-1].parent, free_ports(1)
     # The server refuses to run as root.
     user = ["--reuid=postgres", "--regid=postgres", "--init-groups"] if os.getuid() == 0 else []
-    with temporary_folder("postgres") as folder, (folder / "log").open("wb") as log:
+    with temporary_folder("postgres") as folder, (folder / "postgres.log").open("wb") as log:
         secret, data = folder / "password", folder / "db"
         secret.write_text(f"{password or secrets.token_hex()}\n")
         secret.chmod(0o600)
@@ -156,13 +184,12 @@ def postgres(password: str | None = None) -> Iterator[str]:
             return False
 
         try:
-            wait_until(ready, "PostgreSQL")
+            wait_for_service("PostgreSQL", ready, [server], folder)
             known = os.environ | ({} if password is None else {"PGPASSWORD": password})
             call(programs / "createdb", *where, "studies", env=known)
             yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/studies"
         finally:
-            server.send_signal(signal.SIGINT)  # ends connections, too; SIGTERM waits for them
-            server.wait(30)
+            _end(server, signal.SIGINT)  # ends connections, too; SIGTERM waits for them
 
 
 @dataclass(frozen=True)
@@ -196,7 +223,7 @@ def slurm() -> Iterator[Slurm]:
     """A controller, a node and munge.
 
     Raises:
-        Missing: if a program is not installed, or this user may not start them.
+        Missing: if a program is not installed, does not start, or this user may not start them.
     """
     missing = [name for name in SLURM_PROGRAMS if shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin") is None]
     if missing:
@@ -221,17 +248,20 @@ def slurm() -> Iterator[Slurm]:
         path = f"{programs}:{os.environ['PATH']}:/usr/sbin:/sbin"
         cluster = Slurm({**os.environ, "SLURM_CONF": str(conf), "PATH": path})
 
+        daemons: list[subprocess.Popen[bytes]] = []
+
         def daemon(*words: object) -> None:
             log = stack.enter_context((folder / f"{words[0]}.log").open("ab"))
             child = subprocess.Popen(
                 [*WITH_US, *(str(w) for w in words)],
                 env=cluster.environment, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
+            daemons.append(child)
             stack.callback(_end, child)
 
         keep = [f"--{what}={folder}/munge/{what}" for what in ("pid-file", "log-file", "seed-file")]
         daemon("munged", "--foreground", "--force", f"--key-file={key}", f"--socket={folder}/munge.socket", *keep)
-        wait_until((folder / "munge.socket").exists, "munged")
+        wait_for_service("munged", (folder / "munge.socket").exists, daemons, folder)
         daemon("slurmctld", "-D", "-f", conf)
         daemon("slurmd", "-D", "-f", conf)
 
@@ -240,11 +270,7 @@ def slurm() -> Iterator[Slurm]:
                 return cluster.call("sinfo", "-h", "-o", "%t").strip() == "idle"
             return False
 
-        try:
-            wait_until(idle, "SLURM's node is not idle")
-        except TimeoutError as error:
-            logs = "\n".join(path.read_text()[-2000:] for path in sorted(folder.glob("*.log")))
-            raise TimeoutError(f"{error}\n{logs}") from None
+        wait_for_service("SLURM", idle, daemons, folder)
         try:
             yield cluster
         finally:
@@ -252,8 +278,8 @@ def slurm() -> Iterator[Slurm]:
                 cluster.cancel_all()
 
 
-def _end(child: "subprocess.Popen[bytes]") -> None:
-    child.terminate()
+def _end(child: "subprocess.Popen[bytes]", number: int = signal.SIGTERM) -> None:
+    child.send_signal(number)
     try:
         child.wait(15)
     except subprocess.TimeoutExpired:
@@ -267,6 +293,9 @@ def ray_cluster(cpus: int) -> Iterator[dict[str, str]]:
 
     Yields:
         The environment of programs that are to join it.
+
+    Raises:
+        Missing: if it does not start.
     """
     port, client, metrics = free_ports(3)
     with temporary_folder("ray") as folder:
@@ -280,9 +309,7 @@ def ray_cluster(cpus: int) -> Iterator[dict[str, str]]:
             child = subprocess.Popen([str(w) for w in words], env=environment, cwd="/", stdout=log, stderr=log)
         try:
             ready = "Ray runtime started"
-            wait_until(lambda: ready in (folder / "head.log").read_text() or child.poll() is not None, "Ray's head")
-            if child.poll() is not None:
-                raise RuntimeError((folder / "head.log").read_text())
+            wait_for_service("Ray", lambda: ready in (folder / "head.log").read_text(), [child], folder)
             yield {"RAY_ADDRESS": f"127.0.0.1:{port}", **ours}
         finally:
             _end(child)

@@ -88,6 +88,14 @@ class Folder:
         """Process numbers of all runs so far."""
         return [int(line.rsplit(" ", 1)[1]) for line in (self.path / "runs" / "executions").read_text().splitlines()]
 
+    def wait_for_held(self, number: int, seconds: float) -> None:
+        """Wait until so many runs with the order `hold` have a checkpoint and stand still."""
+        self.wait_for(lambda: len(list(self.path.glob("runs/mine/*/seed*/last.ckpt"))) >= number, seconds)
+
+    def go(self) -> None:
+        """Let runs with the order `hold` go on."""
+        (self.path / "runs" / "go").touch()
+
     def wait_for(self, condition: Callable[[], bool], seconds: float = 40) -> None:
         """Wait until something is so."""
         deadline = time.monotonic() + seconds

@@ -5,8 +5,7 @@ import pytest
 from studies import services
 
 RUNS = {f"{arm}/{seed}" for arm in "ab" for seed in range(3)}
-
-
+SECONDS = 150
 PASSWORD = "hunter2-in-no-file"
 
 
@@ -34,12 +33,12 @@ def guarded_postgres():
 @pytest.mark.services
 def test_a_sweep_over_postgresql_with_two_workers(ablation, postgres):
     pytest.importorskip("psycopg", reason="pip install 'capsbench[postgres]'")
-    output = ablation.run("seconds=0.1 kill=a/1", "--storage", postgres, "--workers", "2")
+    output = ablation.run("seconds=0.1 kill=a/1", "--storage", postgres, "--workers", "2", seconds=SECONDS)
     assert set(ablation.executions("end")) == RUNS
     assert set(ablation.executions("end").values()) == {1}
     assert "a seed 1: its process was lost" in output
     assert not list(ablation.path.glob("runs/mine/*.journal"))
-    assert "all 6 runs are there already" in ablation.run("", "--storage", postgres)
+    assert "all 6 runs are there already" in ablation.run("", "--storage", postgres, seconds=SECONDS)
 
 
 @pytest.mark.slow
@@ -50,13 +49,13 @@ def test_a_password_is_used_and_written_nowhere(ablation, guarded_postgres, way,
     file = tmp_path_factory.mktemp("secret") / "pgpass"
     file.write_text(f"*:*:*:postgres:{PASSWORD}\n")
     file.chmod(0o600)
-    refused = ablation.run("", "--storage", guarded_postgres, status=2)
+    refused = ablation.run("", "--storage", guarded_postgres, status=2, seconds=SECONDS)
     assert "cannot be opened" in refused
     ablation.environment = {way: PASSWORD if way == "PGPASSWORD" else str(file)}
     words = [] if way == "PGPASSFILE" else ["debug=fast", "hydra.sweeper.program=capsbench.app", "logger=wandb"]
     if words:
         ablation.write("kind: ablation\nseeds: [0]\narms: {a: {overrides: [model=cnn_small]}}\n")
-    output = ablation.run("", "--storage", guarded_postgres, "--workers", "2", *words, seconds=150)
+    output = ablation.run("", "--storage", guarded_postgres, "--workers", "2", *words, seconds=SECONDS)
     assert "1/1" in output if words else set(ablation.executions("end")) == RUNS
     files = [path for path in ablation.path.rglob("*") if path.is_file()]
     assert any(path.name == "result.json" for path in files)
@@ -68,10 +67,11 @@ def test_a_password_is_used_and_written_nowhere(ablation, guarded_postgres, way,
 @pytest.mark.services
 def test_a_sweep_through_submitit(ablation):
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="pip install 'capsbench[slurm]'")
-    ablation.run("seconds=0.1", "--launcher", "submitit_local", "--workers", "2", "hydra.launcher.timeout_min=5")
+    ablation.run("seconds=0.1", "--launcher", "submitit_local", "--workers", "2", "hydra.launcher.timeout_min=5",
+                 seconds=SECONDS)  # fmt: skip
     assert set(ablation.executions("end")) == RUNS
     assert set(ablation.executions("end").values()) == {1}
-    ablation.wait_for(lambda: not ablation.processes())
+    ablation.wait_for(lambda: not ablation.processes(), SECONDS)
 
 
 def test_a_password_in_the_address_is_refused(ablation):

@@ -8,9 +8,10 @@ RUNS = {f"{arm}/{seed}" for arm in "ab" for seed in range(3)}
 LAUNCHER = ("--launcher", "submitit_slurm", "--workers", "2", "hydra.launcher.timeout_min=5",
             "hydra.launcher.cpus_per_task=1", "hydra.launcher.signal_delay_s=30",
             "hydra.launcher.max_num_timeout=2")  # fmt: skip
-SECONDS = 150  # submitit asks every 15 seconds whether a job that has left no answer is dead
+HELD = "seconds=0.2 steps=2 hold=1"
+SECONDS = 240  # submitit asks every 15 seconds whether a job that has left no answer is dead
 
-pytestmark = [pytest.mark.slow, pytest.mark.services]
+pytestmark = [pytest.mark.slow, pytest.mark.services, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +37,8 @@ def done_once(folder):
 
 
 def both_at_work(folder, cluster):
-    """Wait until two jobs run and each of their runs has a checkpoint; returns the jobs' numbers."""
-    folder.wait_for(lambda: len(list(folder.path.glob("runs/mine/*/seed0?/last.ckpt"))) >= 2, SECONDS)
+    """Wait until two jobs run and each of their runs stands still at a checkpoint; returns the jobs' numbers."""
+    folder.wait_for_held(2, SECONDS)
     jobs = cluster.jobs("running")
     assert len(jobs) == 2
     return jobs
@@ -51,14 +52,16 @@ def test_workers_are_jobs_of_slurm(sweep, cluster):
     assert len(mine) == 2
     for job in mine:
         assert "JobState=COMPLETED" in cluster.call("scontrol", "show", "job", job)
-    sweep.wait_for(lambda: not sweep.processes())
-    assert "all 6 runs are there already" in sweep.run("", *LAUNCHER)
+    sweep.wait_for(lambda: not sweep.processes(), SECONDS)
+    assert "all 6 runs are there already" in sweep.run("", *LAUNCHER, seconds=SECONDS)
 
 
 def test_a_cancelled_job_leaves_its_run_to_the_other(sweep, cluster):
-    started = sweep.start("seconds=2 steps=20", *LAUNCHER)
+    started = sweep.start(HELD, *LAUNCHER)
     jobs = both_at_work(sweep, cluster)
     cluster.call("scancel", jobs[0])
+    sweep.wait_for(lambda: jobs[0] not in cluster.jobs("running", "completing"), SECONDS)
+    sweep.go()
     sweep.end(started, seconds=SECONDS)
     assert done_once(sweep)
     assert sum(sweep.executions("start").values()) == len(RUNS) + 1
@@ -66,9 +69,11 @@ def test_a_cancelled_job_leaves_its_run_to_the_other(sweep, cluster):
 
 
 def test_killed_jobs_are_replaced(sweep, cluster):
-    started = sweep.start("seconds=2 steps=20", *LAUNCHER)
+    started = sweep.start(HELD, *LAUNCHER)
     jobs = both_at_work(sweep, cluster)
     cluster.call("scancel", "--full", "--signal=KILL", *jobs)
+    sweep.wait_for(lambda: not set(jobs) & set(cluster.jobs("running", "completing")), SECONDS)
+    sweep.go()
     output = sweep.end(started, seconds=SECONDS)
     assert done_once(sweep)
     assert "its process was lost; going on from its last checkpoint" in output
@@ -77,21 +82,23 @@ def test_killed_jobs_are_replaced(sweep, cluster):
 
 
 def test_jobs_outlive_the_sweeper_and_the_same_command_ends_the_sweep(sweep, cluster):
-    killed = sweep.start("seconds=1 steps=10", *LAUNCHER)
+    killed = sweep.start(HELD, *LAUNCHER)
     jobs = both_at_work(sweep, cluster)
     sweep.kill(killed)
     assert set(jobs) <= set(cluster.jobs("running"))
-    sweep.run("seconds=1 steps=10", *LAUNCHER, seconds=SECONDS)
+    sweep.go()
+    sweep.run(HELD, *LAUNCHER, seconds=SECONDS)
     assert done_once(sweep)
     assert set(sweep.executions("start").values()) == {1}
 
 
 def test_a_job_at_the_end_of_its_time_is_queued_again_and_goes_on(sweep, cluster):
-    started = sweep.start("seconds=2 steps=20", *LAUNCHER)
+    started = sweep.start(HELD, *LAUNCHER)
     jobs = both_at_work(sweep, cluster)
     # What SLURM sends when a job's time is nearly over, and before it gives a node to somebody more important.
     cluster.call("scancel", "--signal=USR2", jobs[0])
     sweep.wait_for(lambda: "Restarts=1 " in cluster.call("scontrol", "show", "job", jobs[0]), SECONDS)
+    sweep.go()
     sweep.end(started, seconds=SECONDS)
     assert done_once(sweep)
     assert sum(sweep.executions("from 0").values()) == len(RUNS)
