@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+import torch
 
 from capsbench import files
 from capsbench.data.download import fetch
@@ -164,7 +165,9 @@ train.load_splits = lambda _: tiny_splits()
 with reporting_errors():
     execute(tiny_config(Path(sys.argv[1]), "trainer.checkpoint_minutes=1e-9"))
 """
-    environment = os.environ | {"PYTHONPATH": str(TESTS), "PYTHONWARNINGS": "ignore"}
+    # Another number of threads adds in another order.
+    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    environment = os.environ | threads | {"PYTHONPATH": str(TESTS), "PYTHONWARNINGS": "ignore"}
     with mounted(tmp_path / "small", int(megabytes * MEGABYTE)) as small:
         done = subprocess.run(
             [sys.executable, "-c", program, str(small / "runs")],
