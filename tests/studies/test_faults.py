@@ -3,7 +3,11 @@
 import json
 import signal
 
+import psutil
 import pytest
+
+from capsbench.studies.children import Children
+from studies.sweeping import PYTHONPATH
 
 RUNS = {f"{arm}/{seed}" for arm in "ab" for seed in range(3)}
 
@@ -47,63 +51,87 @@ def test_a_run_that_is_killed_again_and_again_fails_in_the_end(ablation):
     assert set(ablation.executions("end")) == RUNS - {"a/1"}
 
 
-@pytest.mark.parametrize("isolation", ["fork", "process"])
+@pytest.mark.parametrize("isolation", ["fork", pytest.param("process", marks=pytest.mark.slow)])
 def test_a_killed_sweeper_takes_its_processes_along_and_is_resumed(ablation, isolation):
-    sweeper = ablation.start("seconds=1 steps=8", "--isolation", isolation)
-    ablation.wait_for(lambda: bool(ablation.executions("from 0")))
+    sweeper = ablation.start("steps=8 hold=1", "--isolation", isolation)
     ablation.wait_for(lambda: any(ablation.path.glob("runs/mine/*/seed00/last.ckpt")))
     ablation.kill(sweeper)
     ablation.wait_for(lambda: not ablation.processes())
     assert not ablation.executions("end")
-    ablation.run("seconds=0.05 steps=8", "--isolation", isolation)
+    ablation.run("steps=8", "--isolation", isolation)
     assert done_once(ablation)
     assert ablation.executions("start")["a/0"] == 2
     assert ablation.executions("from 0")["a/0"] == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_signal_stops_cleanly_and_the_same_command_goes_on(ablation, number):
-    sweeper = ablation.start("seconds=2 steps=8")
+    sweeper = ablation.start("steps=8 hold=1")
     ablation.wait_for(lambda: any(ablation.path.glob("runs/mine/*/seed00/last.ckpt")))
     sweeper.send_signal(number)
     output = ablation.end(sweeper, status=130)
     assert "the same command goes on from here" in output
     assert not ablation.processes()
-    ablation.run("seconds=0.05 steps=8")
+    ablation.run("steps=8")
     assert done_once(ablation)
     assert ablation.executions("from 0")["a/0"] == 1
 
 
+@pytest.mark.slow
 def test_a_killed_zygote_is_replaced(ablation):
-    sweeper = ablation.start("seconds=0.6 steps=8")
+    sweeper = ablation.start("steps=8 hold=1")
     ablation.wait_for(lambda: any(ablation.path.glob("runs/mine/*/seed00/last.ckpt")))
     ablation.children(sweeper, "studies.zygote")[0].kill()
+    ablation.wait_for(lambda: sum(ablation.executions("start").values()) == 2)
+    ablation.go()
     ablation.end(sweeper)
     assert done_once(ablation)
     assert ablation.executions("from 0")["a/0"] == 1
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_replaced(ablation):
-    sweeper = ablation.start("seconds=0.5 steps=8", "--workers", "2")
-    ablation.wait_for(lambda: sum(ablation.executions("start").values()) >= 2)
+    sweeper = ablation.start("steps=8 hold=1", "--workers", "2")
+    ablation.wait_for(lambda: sum(ablation.executions("start").values()) == 2)
     workers = [p for p in ablation.children(sweeper, "loky") if p.children()]
     workers[0].kill()
+    ablation.wait_for(lambda: sum(ablation.executions("start").values()) == 4)  # loky ends its sibling, too
+    ablation.go()
     ablation.end(sweeper)
     assert done_once(ablation)
     ablation.wait_for(lambda: not ablation.processes())
 
 
-def test_a_run_over_its_time_limit_fails_even_if_it_does_not_listen(ablation, monkeypatch):
-    output = ablation.run("seconds=0.01", "--minutes", "0.1")
-    assert done_once(ablation)
-    ablation.write(
-        (ablation.path / "mine.yaml").read_text() + "  c: {overrides: [model=cnn_small, optimizer.lr=0.003]}\n"
-    )
+def test_a_run_over_its_time_limit_fails_and_the_others_do_not(ablation):
+    ablation.write((ablation.path / "mine.yaml").read_text().replace("[0, 1, 2]", "[1]"))
     output = ablation.run("seconds=60", "--minutes", "0.01", status=1)
-    assert "c seed 0: failed: stopped after its time limit of 0.01 minutes" in output
-    assert set(ablation.executions("end")) == RUNS
-    failure = next(ablation.path.glob("runs/mine/c_*/seed00/failed.json"))
-    assert json.loads(failure.read_text())["run"]["arm"] == "c"
+    assert output.count("seed 1: failed: stopped after its time limit of 0.01 minutes") == 2
+    assert ablation.executions("start") == {"a/1": 1, "b/1": 1}
+    assert not ablation.executions("end")
+    failure = next(ablation.path.glob("runs/mine/b_*/seed01/failed.json"))
+    assert json.loads(failure.read_text())["run"]["arm"] == "b"
+    ablation.run("", "--minutes", "1", "--retry-failed")
+    assert set(ablation.executions("end")) == {"a/1", "b/1"}
+
+
+@pytest.mark.parametrize("reason", ["late", "stopped"])
+def test_a_run_that_does_not_listen_is_killed(tmp_path, monkeypatch, reason):
+    from capsbench.compose import compose
+
+    monkeypatch.setattr("capsbench.studies.children.PATIENCE", 0.3)
+    monkeypatch.setenv("PYTHONPATH", PYTHONPATH)
+    words = ["model=cnn_small", f"run.root={tmp_path}", "run.notes='seconds=60 ignore_sigterm=1'"]
+    begun = tmp_path / "executions"
+    log = tmp_path / "log"
+    children = Children("studies.fake_program", "fork", log, {}, lambda: reason == "stopped" and begun.exists())
+    try:
+        cfg = compose(words)
+        ending = children.run(cfg, words, log, {}, 2.0 if reason == "late" else None)
+    finally:
+        children.close()
+    assert (ending.status, ending.late, ending.stopped) == (-signal.SIGKILL, reason == "late", reason == "stopped")
+    assert begun.read_text().startswith("start")
+    assert not psutil.pid_exists(int(begun.read_text().split()[-1]))
 
 
 def test_two_sweepers_share_one_study(ablation):

@@ -114,6 +114,7 @@ trials: 6
     assert "Pareto front" in output
 
 
+@pytest.mark.slow
 def test_brute_force_ends_when_everything_was_tried(search):
     search.write(
         """
