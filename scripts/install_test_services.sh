@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Install what tests marked `services` start on loopback, from Debian's packages: PostgreSQL, SLURM and munge.
-# Where that is not possible (no apt, no root), the tests say that they were skipped and why. No service is started here.
+# Where that is not possible (no apt, no root, no network), the tests say that they were skipped and why, and this ends well
+# all the same. No service is started here.
 set -euo pipefail
 
 missing=()
@@ -18,15 +19,19 @@ fi
 
 # Debian starts a service as soon as it is installed, unless this file says no.
 policy=/usr/sbin/policy-rc.d
-if [[ ! -e $policy ]]; then
+no_services() {
+    [[ -e $policy ]] && return
     trap 'rm -f "$policy"' EXIT
-    printf '#!/bin/sh\nexit 101\n' >"$policy"
-    chmod 755 "$policy"
-fi
-apt=(timeout -k 10 600 apt-get -qq -o DPkg::Lock::Timeout=120 -o Acquire::Retries=2 -o Acquire::http::Timeout=30
-    -o Dpkg::Options::=--force-confold)
+    printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy"
+}
+apt() {
+    timeout -k 10 "$1" apt-get -qq -o DPkg::Lock::Timeout=60 -o Acquire::Retries=1 -o Acquire::http::Timeout=15 \
+        -o Acquire::https::Timeout=15 -o Dpkg::Options::=--force-confold "${@:2}" </dev/null >/dev/null
+}
 export DEBIAN_FRONTEND=noninteractive
-if "${apt[@]}" update </dev/null && "${apt[@]}" install -y --no-install-recommends "${missing[@]}" </dev/null >/dev/null; then
+# An installation that was interrupted makes apt refuse all others until dpkg has ended it.
+if no_services && timeout -k 10 120 dpkg --configure -a --force-confold </dev/null >/dev/null && apt 120 update &&
+    apt 400 install -y --no-install-recommends "${missing[@]}"; then
     echo "installed ${missing[*]}"
 else
     echo "installing ${missing[*]} failed; the tests that need them will be skipped"
