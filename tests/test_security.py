@@ -178,7 +178,7 @@ def everything_in(folder: Path) -> bytes:
 @pytest.mark.parametrize("ending", ["done", "failed"])
 def test_no_secret_is_kept_and_nobody_can_connect(tmp_path, ending):
     """A real run, with W&B offline, in an environment full of secrets: its folder, its output, its sockets."""
-    words = [*RUN, *CNN, "debug=fast", "logger=wandb", "run.root=runs", "run.group=secret"]
+    words = [*RUN, *CNN, "debug=fast", "logger.wandb=offline", "run.root=runs", "run.group=secret"]
     if ending == "failed":
         words.append("optimizer.lr=1e30")
     temporary = tmp_path / "tmp"

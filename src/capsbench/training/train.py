@@ -204,7 +204,10 @@ def build_run_model(cfg: Config, splits: Splits) -> nn.Module:
         asked = ", ".join(f"data.{name}={value}" for name, value in given.items())
         raise CapsbenchError(f"{error} (with {asked})" if asked else str(error)) from error
     if cfg.trainer.init_from is not None:
-        load_weights(model, Path(cfg.trainer.init_from))
+        try:
+            load_weights(model, Path(cfg.trainer.init_from))
+        except CapsbenchError as error:
+            raise CapsbenchError(f"trainer.init_from: {error}") from error
     if cfg.data.standardize:
         standardize_inputs(model)
     return model
