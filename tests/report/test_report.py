@@ -128,6 +128,16 @@ def test_same_runs_same_bytes(finished):
     assert before == {path: path.read_bytes() for path in index.parent.rglob("*") if path.is_file()}
 
 
+def test_every_run_has_failed(tmp_path):
+    sweep = fake_sweep()
+    for arm in sweep.arms:
+        for seed in sweep.seeds:
+            write_failure(tmp_path / "runs", sweep, arm, seed, "RuntimeError: no memory")
+    page = Page(write_report(sweep, tmp_path / "runs", tmp_path / "report").read_text())
+    assert re.search(r"0 of \d+ runs done, \d+ failed", page.text)
+    assert "RuntimeError: no memory" in page.texts
+
+
 def test_nothing_has_run_yet(tmp_path):
     sweep = fake_sweep()
     page = Page(write_report(sweep, tmp_path / "none", tmp_path / "out").read_text())
