@@ -86,8 +86,7 @@ def start(cfg: Config) -> None:
     with lack_of_memory_explained():
         _, _, task, batches = train._prepared(cfg)
         task.configure_optimizers()
-        images, labels = next(iter(batches))
-        losses, _ = task.step_losses(images[:2], labels[:2])
+        losses, _ = task.step_losses(*(part[:2] for part in next(iter(batches))))
         losses["loss"].backward()
 
 

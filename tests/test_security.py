@@ -140,7 +140,7 @@ def test_temporary_files_are_private_and_nothing_is_opened_to_the_network():
         uses = set(re.findall(r"tempfile\.(\w+)", text))
         assert uses <= {"TemporaryDirectory"}, f"{path}: {uses}"
         assert "/tmp" not in text, path
-        assert not re.search(r"\.listen\(|serve_forever|HTTPServer|\.bind\(", text), path
+        assert not re.search(r"(?<!event)\.listen\(|serve_forever|HTTPServer|\.bind\(", text), path
 
 
 @pytest.mark.parametrize(
