@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from capsbench.capsules.convolution import Convolution
 from capsbench.capsules.squash import squash
 from capsbench.config_models import Squash
 
@@ -24,7 +25,7 @@ class PrimaryCapsules(nn.Module):
     ) -> None:
         super().__init__()
         self.types, self.dim, self.scale, self.squash_kind = types, dim, scale, squash_kind
-        self.conv = nn.Conv2d(in_channels, types * dim, kernel, stride, bias=False)
+        self.conv = Convolution(in_channels, types * dim, kernel, stride, bias=False)
         self.bias = nn.Parameter(torch.zeros(types * dim))
 
     def forward(self, maps: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch in_caps dim"]:

@@ -5,12 +5,13 @@ Letters: B batch, I input capsules, J classes, D and E pose dimensions of primar
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional
 
 from capsbench import config_models as keys
 from capsbench.capsules.class_capsules import ClassCapsules
+from capsbench.capsules.convolution import Convolution
 from capsbench.capsules.decoder import Decoder
 from capsbench.capsules.primary import PrimaryCapsules
+from capsbench.capsules.relu import relu
 from capsbench.capsules.squash import activation_of
 from capsbench.models.image_size import map_size
 from capsbench.models.output import Output
@@ -33,9 +34,9 @@ class CapsNet(nn.Module):
         )
         self.primary_shape = (cfg.primary_types, primary_size, primary_size)
         scale = 1 / cfg.primary_types if cfg.primary_scale is keys.PrimaryScale.inverse_types else 1.0
-        self.stem = nn.Conv2d(channels, cfg.stem_channels, cfg.stem_kernel)
+        self.stem = Convolution(channels, cfg.stem_channels, cfg.stem_kernel)
         self.deeper = nn.ModuleList(
-            nn.Conv2d(cfg.stem_channels, cfg.stem_channels, cfg.stem_kernel, padding="same")
+            Convolution(cfg.stem_channels, cfg.stem_channels, cfg.stem_kernel, padding="same")
             for _ in range(cfg.stem_depth - 1)
         )
         self.primary = PrimaryCapsules(
@@ -80,9 +81,9 @@ class CapsNet(nn.Module):
                 None: the longest capsule.
             with_routing: also return coupling coefficients and primary capsule lengths.
         """
-        maps = functional.relu(self.stem(images))
+        maps = relu(self.stem(images))
         for convolution in self.deeper:
-            maps = functional.relu(convolution(maps))
+            maps = relu(convolution(maps))
         primary_BID = self.primary(maps)
         routed = self.class_capsules(primary_BID, with_coupling=with_routing)
         reconstruction = None

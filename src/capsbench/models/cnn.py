@@ -6,6 +6,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from capsbench import config_models as keys
+from capsbench.capsules.convolution import Convolution
+from capsbench.capsules.relu import Relu
 from capsbench.errors import CapsbenchError
 from capsbench.models.output import Output
 
@@ -30,11 +32,11 @@ class Cnn(nn.Module):
             pooled = window > 1 and cfg.pooling in (keys.Pooling.max, keys.Pooling.average)
             step = stride * window if strided else stride
             padding = kernel // 2 if cfg.padding is keys.Padding.same else 0
-            layers.append(nn.Conv2d(inputs, outputs, kernel, step, padding, bias=not cfg.batch_norm))
+            layers.append(Convolution(inputs, outputs, kernel, step, padding, bias=not cfg.batch_norm))
             size = (size + 2 * padding - kernel) // step + 1
             if cfg.batch_norm:
                 layers.append(nn.BatchNorm2d(outputs))
-            layers.append(nn.ReLU())
+            layers.append(Relu())
             if pooled:
                 layers.append(nn.MaxPool2d(window) if cfg.pooling is keys.Pooling.max else nn.AvgPool2d(window))
                 size //= window
