@@ -24,6 +24,7 @@ from capsbench.errors import CapsbenchError
 AT_LEAST_ONE = (
     "trainer.epochs",
     "trainer.steps",
+    "trainer.validate_steps",
     "trainer.batch_size",
     "trainer.eval_batch_size",
     "trainer.devices",

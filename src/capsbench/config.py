@@ -216,6 +216,11 @@ class Trainer:
 
     epochs: int = key(10, "passes over the training images")
     steps: int | None = key(None, "stop after this many optimiser steps instead of after `epochs`")
+    validate_steps: int | None = key(
+        None,
+        "validate, and write checkpoints, after at least this many optimiser steps, rounded up to whole epochs (for "
+        "epochs of a few steps, whose validation would take longer than they do); null: after every epoch",
+    )
     batch_size: int = key(128, "images per optimiser step, over all devices together")
     eval_batch_size: int = key(100, "images per evaluation batch", identity=False)
     accelerator: str = key("auto", "auto, cpu, cuda (gpu)")

@@ -87,6 +87,18 @@ def test_every_image_at_most_once_per_epoch_and_all_in_time(images, labels):
     assert seen == set(range(COUNT))
 
 
+@pytest.mark.parametrize(("steps", "epochs"), [(1, 1), (5, 1), (6, 2), (11, 3)])
+def test_a_round_is_as_many_epochs_as_its_steps_fill(images, labels, steps, epochs):
+    """Five batches an epoch: the same ones in the same order, however many epochs a round has."""
+    round_, single = batches(images, labels, round_steps=steps), batches(images, labels)
+    assert len(round_) == 5 * epochs
+    expected = [identities(pictures) for _ in range(2 * epochs) for pictures, _ in single]
+    assert [identities(pictures) for _ in range(2) for pictures, _ in round_] == expected
+    resumed = batches(images, labels, round_steps=steps)
+    resumed.load_state_dict({"done": 5 * epochs - 2})
+    assert [identities(pictures) for pictures, _ in resumed] == expected[5 * epochs - 2 : 5 * epochs]
+
+
 def test_labels_stay_with_their_images(images, labels):
     for pictures, classes in batches(images, labels):
         assert classes.tolist() == [labels[n].item() for n in identities(pictures)]

@@ -43,6 +43,14 @@ def test_less_than_one_epoch_is_scaled_up():
     assert found["time/images_per_second"] == pytest.approx(500.0)
 
 
+def test_several_epochs_between_validations():
+    """Ten steps an epoch, three of them a round, and a last round of one."""
+    found = times([6.6, 6.0, 2.0], steps=70, validate_steps=21)
+    assert found["time/seconds_per_epoch"] == pytest.approx(2.1)
+    assert found["time/images_per_second"] == pytest.approx(1000 / 2.1)
+    assert times([2.0], steps=10, validate_steps=21)["time/seconds_per_epoch"] == pytest.approx(2.0)
+
+
 @pytest.mark.parametrize("shortened", [{"limit_batches": 2}, {"overfit_batches": 2}])
 def test_shortened_epochs(shortened):
     assert times([0.5], **shortened)["time/images_per_second"] == pytest.approx(400.0)

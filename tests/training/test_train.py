@@ -194,6 +194,18 @@ def test_a_run_in_steps_may_end_inside_an_epoch(root, steps, validated):
     assert float(rows[-1]["lr"]) == pytest.approx(1e-3 * 0.96**150)
 
 
+def test_validating_less_often_changes_nothing_but_when(root):
+    """Five steps an epoch; at least six between validations are two epochs, and the end of the run."""
+    cfg = tiny_config(root, "trainer.epochs=3", "trainer.validate_steps=6")
+    folder = run_folder(cfg).path
+    run(cfg)
+    assert [int(row["step"]) for row in read_rows(folder / "metrics.csv") if row["val/accuracy"]] == [10, 15]
+    often = tiny_config(root, "trainer.epochs=3")
+    run(often)
+    for name, value in read_weights(run_folder(often).path / "last.ckpt").items():
+        assert torch.equal(value, read_weights(folder / "last.ckpt")[name]), name
+
+
 def test_the_same_run_in_epochs_or_steps_has_the_same_weights(trained, root):
     cfg = tiny_config(root, "trainer.steps=10")
     run(cfg)

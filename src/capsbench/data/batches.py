@@ -45,7 +45,8 @@ class TrainBatches:
     """Endlessly repeatable epochs of shuffled, randomly shifted training batches.
 
     The last incomplete batch of an epoch is left out, so that all batches have one shape; the order is new in every
-    epoch, so no image is left out for good.
+    epoch, so no image is left out for good. An iteration is a round of as many whole epochs as are asked for between
+    two validations: one, as a rule.
 
     Args:
         images: training images, unpadded.
@@ -60,6 +61,12 @@ class TrainBatches:
         rank: this process's share of every batch is every `world`-th image from `rank`.
         world: number of processes.
         augment: what else is done to the images.
+        round_steps: batches that a round has at least; None for one epoch.
+
+    Attributes:
+        epoch_length: batches in one epoch.
+        length: batches in one round.
+        done: batches that the run has taken so far.
 
     Raises:
         CapsbenchError: a window is asked for that is larger than the images, that would be padded, or of images that
@@ -81,6 +88,7 @@ class TrainBatches:
         rank: int = 0,
         world: int = 1,
         augment: Augment | None = None,
+        round_steps: int | None = None,
     ) -> None:
         height, width = images.shape[2:]
         self.augment, self.room = augment or Augment(), 0
@@ -101,21 +109,28 @@ class TrainBatches:
         self.batch_size, self.shift, self.seed, self.device = batch_size, shift, seed, device
         self.repeat, self.rank, self.world = repeat, rank, world
         batches = len(labels) // batch_size
-        self.length = min(value for value in (batches, limit, repeat) if value is not None)
+        self.epoch_length = min(value for value in (batches, limit, repeat) if value is not None)
+        self.length = self.epoch_length * -(-(round_steps or 1) // self.epoch_length)
         self.done = 0
 
     def __len__(self) -> int:
-        """Batches in one epoch."""
+        """Batches in one round."""
         return self.length
 
     def __iter__(self) -> Iterator[Batch]:
-        """The rest of the epoch in which `done` batches of the run stand."""
-        epoch, first = divmod(self.done, self.length)
-        count, planned = len(self.labels), 0 if self.repeat else epoch
+        """The rest of the round in which `done` batches of the run stand."""
+        end = (self.done // self.length + 1) * self.length
+        while self.done < end:
+            epoch, first = divmod(self.done, self.epoch_length)
+            yield from self._epoch(0 if self.repeat else epoch, first)
+
+    def _epoch(self, planned: int, first: int) -> Iterator[Batch]:
+        """Batches of an epoch from `first` on; each counts as done when it is handed out."""
+        count = len(self.labels)
         order, corners = epoch_plan(count, self.shift, self.seed, planned, self.room)
         order, corners = order.to(self.device), corners.to(self.device)
         drawn = to_device(draw(count, self.augment, self.seed, planned), self.device)
-        for batch in range(first, self.length):
+        for batch in range(first, self.epoch_length):
             part = slice(batch * self.batch_size + self.rank, (batch + 1) * self.batch_size, self.world)
             index, corner = order[part], corners[part]
             self.done += 1

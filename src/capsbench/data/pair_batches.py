@@ -27,12 +27,10 @@ class TrainPairs(TrainBatches):
     Takes what `TrainBatches` takes; both digits of a pair are shifted independently.
     """
 
-    def __iter__(self) -> Iterator[PairBatch]:  # type: ignore[override]
-        """The rest of the epoch in which `done` batches of the run stand."""
-        epoch, first = divmod(self.done, self.length)
-        pairs = train_pairs(self.labels, self.seed, 0 if self.repeat else epoch, self.shift)
+    def _epoch(self, planned: int, first: int) -> Iterator[PairBatch]:  # type: ignore[override]
+        pairs = train_pairs(self.labels, self.seed, planned, self.shift)
         pairs = Pairs(pairs.index.to(self.device), pairs.corner.to(self.device), self.shift)
-        for batch in range(first, self.length):
+        for batch in range(first, self.epoch_length):
             part = slice(batch * self.batch_size + self.rank, (batch + 1) * self.batch_size, self.world)
             self.done += 1
             yield self._batch(pairs.part(part))

@@ -68,6 +68,7 @@ def train_batches(cfg: Config, splits: Splits, device: torch.device) -> TrainBat
         rank=rank(),
         world=cfg.trainer.devices,
         augment=augmentation(cfg.data),
+        round_steps=cfg.trainer.validate_steps,
     )
 
 

@@ -222,9 +222,11 @@ def _times(cfg: Config, clock: Clock, images: int) -> dict[str, float]:
     shortened = [value for value in (trainer.limit_batches, trainer.overfit_batches) if value]
     per_epoch = min(images // trainer.batch_size, *shortened) if shortened else images // trainer.batch_size
     if clock.epochs:
-        # A run planned in steps may end inside an epoch, whose seconds then are no epoch's.
-        whole = clock.epochs[: trainer.steps // per_epoch] if trainer.steps else clock.epochs
-        seconds = median(whole) if whole else clock.seconds * per_epoch / (trainer.steps or per_epoch)
+        # The clock counts from one validation to the next, whole epochs; but a run may end between two.
+        epochs = -(-(trainer.validate_steps or 1) // per_epoch)
+        planned = trainer.steps or trainer.epochs * per_epoch
+        whole = clock.epochs[: planned // (epochs * per_epoch)]
+        seconds = median(whole) / epochs if whole else clock.seconds * per_epoch / planned
         times["time/seconds_per_epoch"] = seconds
         times["time/images_per_second"] = per_epoch * trainer.batch_size / seconds
     reached = clock.seconds_to(cfg.evaluation.target_accuracy)

@@ -155,7 +155,7 @@ def _prepared(cfg: Config) -> tuple[Machine, Splits, ClassificationTask, TrainBa
     model = build_run_model(cfg, splits)
     model.to(memory_format=pick_memory_format(cfg.model, machine.accelerator))  # type: ignore[call-overload]
     batches = train_batches(cfg, splits, machine.device)
-    planned = cfg.trainer.steps or len(batches) * cfg.trainer.epochs
+    planned = cfg.trainer.steps or batches.epoch_length * cfg.trainer.epochs
     task = ClassificationTask(cfg, model, planned)
     return machine, splits, task, batches
 
