@@ -159,6 +159,11 @@ class CapsNet:
     primary_dim: int = key(8, "dimensions of a primary capsule's pose")
     primary_kernel: int = key(9, "kernel of the primary capsules' convolution")
     primary_stride: int = key(2, "stride of the primary capsules' convolution")
+    padding: Padding = key(
+        Padding.valid,
+        "of both convolutions: valid (the paper), or same (the released code on CIFAR-10): zeros on each side, one "
+        "more at the lower and right edges where their number is odd",
+    )
     primary_scale: PrimaryScale = key(PrimaryScale.inverse_types, "factor on the primary convolution")
     class_dim: int = key(16, "dimensions of a class capsule's pose (homogeneous: primary_dim, whatever this says)")
     routing: Routing = field(default_factory=Routing)

@@ -23,6 +23,7 @@ CAPSNET = {
     ],
     "transformation": ["model.transforms=per_type", "model.transforms=single"],
     "primary scale": ["model.primary_scale=one"],
+    "padding": ["model.padding=same"],
     "bias": ["model.bias=false"],
     "squash": [f"model.squash={one}" for one in ("exponential", "layer_norm", "tanh", "none")],
     "class loss": [

@@ -8,11 +8,12 @@ import paper_loops
 from capsbench.capsules.decoder import Decoder
 from capsbench.compose import compose
 from capsbench.config_models import CapsNet as CapsNetKeys
-from capsbench.config_models import Initialization, MarginForm, PrimaryScale, Routing, RoutingGradient
+from capsbench.config_models import Initialization, MarginForm, Padding, PrimaryScale, Routing, RoutingGradient
 from capsbench.errors import CapsbenchError
 from capsbench.losses import margin_loss, reconstruction_loss
 from capsbench.models.build import build_model
 from capsbench.models.capsnet import CapsNet
+from capsbench.models.image_size import same_padding
 
 CLASSES = 3
 SMALL = {
@@ -41,6 +42,14 @@ def images() -> torch.Tensor:
     return torch.rand(2, 1, 8, 8, dtype=torch.float64)
 
 
+def padded(maps: torch.Tensor, kernel: int, stride: int, padding: Padding) -> torch.Tensor:
+    """Zeros around the maps, one more at the lower and right edges, until windows start at every `stride`-th pixel."""
+    zeros = [0, 0]
+    while padding is Padding.same and (maps.shape[1] + sum(zeros) - kernel) // stride + 1 < -(-maps.shape[1] // stride):
+        zeros[sum(zeros) % 2 == 0] += 1
+    return nn.functional.pad(maps, [*zeros, *zeros])
+
+
 def loops(model: CapsNet, images: torch.Tensor, labels: list[int]):
     """Lengths, poses and rebuilt pixels of the network's weights, by the paper's equations one after another."""
     cfg = model.cfg
@@ -50,8 +59,9 @@ def loops(model: CapsNet, images: torch.Tensor, labels: list[int]):
     layers = [(layer.weight, layer.bias) for layer in decoder.layers if isinstance(layer, nn.Linear)]
     answers = []
     for image, label in zip(images, labels, strict=True):
-        maps = paper_loops.convolve(image, model.stem.weight, 1) + model.stem.bias[:, None, None]
-        maps = torch.clamp(maps, min=0)
+        around = padded(image, cfg.stem_kernel, 1, cfg.padding)
+        maps = paper_loops.convolve(around, model.stem.weight, 1) + model.stem.bias[:, None, None]
+        maps = padded(torch.clamp(maps, min=0), cfg.primary_kernel, cfg.primary_stride, cfg.padding)
         sums = paper_loops.convolve(maps, model.primary.conv.weight, cfg.primary_stride) * scale
         sums = sums + model.primary.bias[:, None, None]
         capsules = paper_loops.primary_capsules(sums, cfg.primary_types, cfg.primary_dim)
@@ -71,8 +81,10 @@ def loops(model: CapsNet, images: torch.Tensor, labels: list[int]):
         {},
         {"primary_scale": PrimaryScale.one, "bias": False, "routing": Routing(iterations=2)},
         {"routing": Routing(gradient=RoutingGradient.detach, leaky=True)},
+        {"padding": Padding.same},
+        {"padding": Padding.same, "primary_kernel": 5, "primary_stride": 1},
     ],
-    ids=["released", "paper", "detached and leaky"],
+    ids=["released", "paper", "detached and leaky", "padded on one side more", "padded equally"],
 )
 def test_equals_the_papers_equations(images, keys):
     """Outputs, the paper's loss and the gradient of every weight, in double precision."""
@@ -123,6 +135,22 @@ def parameters(*overrides: str, classes: int = 10) -> int:
 )
 def test_parameters_are_the_papers(overrides, expected):
     assert parameters(*overrides) == expected
+
+
+def test_padded_on_cifar10_as_the_released_code_is():
+    """Its flags num_prime_capsules=64,padding=SAME on 24x24 windows make 22,476,448 parameters."""
+    cfg = compose(["experiment=sabour2017/cifar10"])
+    with torch.device("meta"):
+        model = build_model(cfg.model, 3, cfg.data.crop, 10)
+    assert sum(parameter.numel() for parameter in model.parameters()) == 22_476_448
+    assert model.primary_shape == (64, 12, 12)
+
+
+def test_padding_as_tensorflow_has_it():
+    """Zeros before and after, from its documentation's rule for "SAME"."""
+    assert [same_padding(*shape) for shape in ((24, 9, 1), (24, 9, 2), (7, 3, 2), (8, 1, 2), (5, 2, 1))] == [
+        (4, 4), (3, 4), (1, 1), (0, 0), (0, 1),
+    ]  # fmt: skip
 
 
 def test_the_small_pair_has_equally_many_parameters():

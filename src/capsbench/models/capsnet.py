@@ -13,7 +13,7 @@ from capsbench.capsules.decoder import Decoder
 from capsbench.capsules.primary import PrimaryCapsules
 from capsbench.capsules.relu import relu
 from capsbench.capsules.squash import activation_of
-from capsbench.models.image_size import map_size
+from capsbench.models.image_size import map_size, same_padding
 from capsbench.models.output import Output
 
 
@@ -27,14 +27,19 @@ class CapsNet(nn.Module):
     def __init__(self, cfg: keys.CapsNet, channels: int, size: int, classes: int) -> None:
         super().__init__()
         self.cfg = cfg
-        primary_size = map_size(
-            size,
-            [(cfg.stem_kernel, 1), (cfg.primary_kernel, cfg.primary_stride)],
-            f"model.stem_kernel={cfg.stem_kernel} and model.primary_kernel={cfg.primary_kernel}",
-        )
+        same, padding = cfg.padding is keys.Padding.same, (0, 0)
+        if same:
+            padding = same_padding(size, cfg.primary_kernel, cfg.primary_stride)
+            primary_size = -(-size // cfg.primary_stride)
+        else:
+            primary_size = map_size(
+                size,
+                [(cfg.stem_kernel, 1), (cfg.primary_kernel, cfg.primary_stride)],
+                f"model.stem_kernel={cfg.stem_kernel} and model.primary_kernel={cfg.primary_kernel}",
+            )
         self.primary_shape = (cfg.primary_types, primary_size, primary_size)
         scale = 1 / cfg.primary_types if cfg.primary_scale is keys.PrimaryScale.inverse_types else 1.0
-        self.stem = Convolution(channels, cfg.stem_channels, cfg.stem_kernel)
+        self.stem = Convolution(channels, cfg.stem_channels, cfg.stem_kernel, padding="same" if same else 0)
         self.deeper = nn.ModuleList(
             Convolution(cfg.stem_channels, cfg.stem_channels, cfg.stem_kernel, padding="same")
             for _ in range(cfg.stem_depth - 1)
@@ -47,6 +52,7 @@ class CapsNet(nn.Module):
             cfg.primary_stride,
             scale=scale,
             squash_kind=cfg.squash,
+            padding=padding,
         )
         self.class_capsules = ClassCapsules(
             cfg.routing,

@@ -7,6 +7,16 @@ from capsbench.errors import CapsbenchError
 Window = tuple[int, int]
 
 
+def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Zeros before and after a row of `size` pixels so that a convolution has size / stride positions, rounded up.
+
+    One more after than before where their number is odd: what "SAME" means in TensorFlow, whose networks are rebuilt
+    here.
+    """
+    missing = max(0, (-(-size // stride) - 1) * stride + kernel - size)
+    return missing // 2, missing - missing // 2
+
+
 def map_size(size: int, windows: Sequence[Window], keys: str) -> int:
     """Height and width of the map behind unpadded convolutions.
 
