@@ -94,11 +94,13 @@ def test_a_killed_worker_is_replaced(ablation):
     sweeper = ablation.start("steps=8 hold=1", "--workers", "2")
     ablation.wait_for(lambda: sum(ablation.executions("start").values()) == 2)
     workers = [p for p in ablation.children(sweeper, "loky") if p.children()]
+    gone = [process for worker in workers for process in worker.children(recursive=True)]
     workers[0].kill()
     ablation.wait_for(lambda: sum(ablation.executions("start").values()) == 4)  # loky ends its sibling, too
+    ablation.wait_for(lambda: not any(process.is_running() for process in gone))
     ablation.go()
     ablation.end(sweeper)
-    assert set(ablation.executions("end")) == RUNS
+    assert done_once(ablation)
     ablation.wait_for(lambda: not ablation.processes())
 
 
