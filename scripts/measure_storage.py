@@ -66,7 +66,7 @@ def measure(address: str | None, workers: int, trials: int) -> dict[str, Any]:
         arms = {f"arm{n}": ("model=cnn_small", root, f"optimizer.lr={1e-3 * (1 + n)}") for n in range(ARMS)}
         spec = Spec(
             kind="ablation", folder=name, storage=address or f"journal:{journal}", study=Path(name).name,
-            session="measured", program="", isolation="fork", sweeper=queue.this_process(), cwd=name, arms=arms,
+            session="measured", program="", isolation="fork", sweeper=this_process(), cwd=name, arms=arms,
             objectives={"test/errors": "minimize"},
         )  # fmt: skip
         study = create_study(spec)

@@ -6,7 +6,10 @@ import signal
 import psutil
 import pytest
 
+from capsbench.compose import compose
 from capsbench.studies.children import Children
+from capsbench.training.runs import Claim
+from studies.fake_program import write_result
 from studies.sweeping import PYTHONPATH
 
 RUNS = {f"{arm}/{seed}" for arm in "ab" for seed in range(3)}
@@ -92,16 +95,64 @@ def test_a_killed_zygote_is_replaced(ablation):
 @pytest.mark.slow
 def test_a_killed_worker_is_replaced(ablation):
     sweeper = ablation.start("steps=8 hold=1", "--workers", "2")
-    ablation.wait_for(lambda: sum(ablation.executions("start").values()) == 2)
+    ablation.wait_for_held(2, 40)
     workers = [p for p in ablation.children(sweeper, "loky") if p.children()]
-    gone = [process for worker in workers for process in worker.children(recursive=True)]
+    theirs = [process for worker in workers for process in worker.children(recursive=True)]
+    assert len(workers) == 2
+    assert len(theirs) == 4  # a zygote and a run each
     workers[0].kill()
-    ablation.wait_for(lambda: sum(ablation.executions("start").values()) == 4)  # loky ends its sibling, too
-    ablation.wait_for(lambda: not any(process.is_running() for process in gone))
+    # loky ends its sibling, too. What was theirs is gone before others hold their own runs, which come first now.
+    ablation.wait_for_held(4, 40)
+    assert not any(process.is_running() for process in theirs)
     ablation.go()
     ablation.end(sweeper)
     assert done_once(ablation)
     ablation.wait_for(lambda: not ablation.processes())
+
+
+def the_run_of_a(ablation):
+    """Its folder, and its configuration but for the folder."""
+    (folder,) = ablation.path.glob("runs/mine/a_*/seed00")
+    return folder, compose(["model=cnn_small", "run.arm=a"])
+
+
+@pytest.fixture
+def pair(ablation):
+    """One run for each arm."""
+    ablation.write((ablation.path / "mine.yaml").read_text().replace("[0, 1, 2]", "[0]"))
+    return ablation
+
+
+def test_what_another_process_still_works_on_is_waited_for_and_not_done_again(pair):
+    """An orphan, say, whose sweep was killed while the kernel had not ended it yet; here this process is one."""
+    earlier = pair.start("hold=1")
+    pair.wait_for_held(1, 40)
+    pair.kill(earlier)
+    pair.wait_for(lambda: not pair.processes())
+    folder, cfg = the_run_of_a(pair)
+    with Claim(folder):
+        sweeper = pair.start("", "--workers", "2")
+        pair.wait_for(lambda: pair.executions("end")["b/0"] == 1)
+        write_result(cfg, folder)
+    output = pair.end(sweeper)
+    assert pair.executions("start") == {"a/0": 1, "b/0": 1}
+    assert pair.executions("end") == {"b/0": 1}
+    assert "a seed 0: test error 10.00%" in output
+
+
+def test_a_run_that_another_process_claims_at_the_last_moment_is_neither_failed_nor_done_again(pair):
+    sweeper = pair.start("late=a/0", "hydra.sweeper.max_retries=0")
+    pair.wait_for(lambda: pair.executions("come")["a/0"] == 1)
+    folder, cfg = the_run_of_a(pair)
+    with Claim(folder):
+        (pair.path / "runs" / "late").touch()
+        pair.wait_for(lambda: "is being worked on by" in (folder / "output.log").read_text())
+        write_result(cfg, folder)
+    output = pair.end(sweeper)
+    assert pair.executions("come") == {"a/0": 1}
+    assert pair.executions("end") == pair.executions("start") == {"b/0": 1}
+    assert "a seed 0: test error 10.00%" in output
+    assert "lost" not in output
 
 
 def test_a_run_over_its_time_limit_fails_and_the_others_do_not(ablation):
@@ -118,8 +169,6 @@ def test_a_run_over_its_time_limit_fails_and_the_others_do_not(ablation):
 
 @pytest.mark.parametrize("reason", ["late", "stopped"])
 def test_a_run_that_does_not_listen_is_killed(tmp_path, monkeypatch, reason):
-    from capsbench.compose import compose
-
     monkeypatch.setattr("capsbench.studies.children.PATIENCE", 0.3)
     monkeypatch.setenv("PYTHONPATH", PYTHONPATH)
     words = ["model=cnn_small", f"run.root={tmp_path}", "run.notes='seconds=60 ignore_sigterm=1'"]

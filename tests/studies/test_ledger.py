@@ -7,6 +7,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from capsbench.processes import this_process
 from capsbench.storage import open_storage
 from capsbench.studies import queue
 from capsbench.studies.ledger import KEY, Ledger
@@ -111,6 +112,35 @@ def test_a_lost_run_is_queued_again_once_and_comes_last(process):
     assert queue.take(starter) is None
 
 
+def test_a_worker_that_can_be_seen_is_left_alone_though_its_machine_has_slept(process):
+    ledger = process()
+    enqueue(ledger, 1)
+    alive = queue.take(ledger)
+    alive.set_user_attr(queue.WORKER, this_process())
+    alive.set_user_attr(queue.BEAT, 0.0)
+    assert queue.reap(ledger, grace=60, max_retries=1) == []
+    assert process().trials[0].state is TrialState.RUNNING
+
+
+def test_what_a_reaper_took_away_and_never_queued_again_is_not_forgotten(process, monkeypatch):
+    ledger, sweeper = process(), process()
+    enqueue(ledger, 2)
+    lost, done = queue.take(ledger), queue.take(ledger)
+    ledger.study.tell(done, 0.0)
+    lost.set_user_attr(queue.BEAT, 0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(queue, "requeue", lambda *_, **__: 1 / 0)  # stands for a kill between the two writes
+        with pytest.raises(ZeroDivisionError):
+            queue.reap(ledger, grace=60, max_retries=1)
+    assert queue.take(sweeper) is None
+    assert queue.requeue_forgotten(sweeper, ["run0"], max_retries=1) == 1
+    again = queue.take(sweeper)
+    assert sweeper.read(again.number).user_attrs[KEY] == "run0"
+    again.set_user_attr(queue.ERROR, "failed by itself")
+    sweeper.study.tell(again, state=TrialState.FAIL)
+    assert queue.requeue_forgotten(sweeper, ["run0"], max_retries=1) == 0
+
+
 def test_a_run_that_was_lost_too_often_is_given_up_and_one_alive_is_left_alone(process):
     ledger = process()
     enqueue(ledger, 2)
@@ -120,4 +150,6 @@ def test_a_run_that_was_lost_too_often_is_given_up_and_one_alive_is_left_alone(p
     (line,) = queue.reap(ledger, grace=60, max_retries=0)
     assert "trial 1 was left behind" in line
     assert "given up" in line
-    assert [trial.state.name for trial in process().trials] == ["RUNNING", "FAIL"]
+    trials = process().trials
+    assert [trial.state.name for trial in trials] == ["RUNNING", "FAIL"]
+    assert trials[1].user_attrs[queue.ERROR] == "process ? on ? was lost with it, 1 times"

@@ -14,6 +14,7 @@ from capsbench.studies.options import Options, make_spec
 from capsbench.studies.outcome import run_outcome
 from capsbench.studies.plan import failed, plan, set_damage_aside
 from capsbench.studies.space import is_sweep
+from capsbench.studies.stopping import STOP
 from capsbench.studies.study import create_study
 from capsbench.studies.watch import Watch
 from capsbench.sweep_file import Sweep
@@ -54,11 +55,20 @@ class AblationSweep:
             return 1 if failed(self.runs) else 0
         print(f"{len(self.runs)} runs, {done} of them there already", flush=True)
         study = create_study(self.spec)
-        queue.reap(Ledger(study), grace=self.spec.grace, max_retries=self.spec.max_retries)
+        ledger = Ledger(study)
+        queue.reap(ledger, grace=self.spec.grace, max_retries=self.spec.max_retries)
         queue.enqueue_runs(study, self.todo)
         with Watch(self.spec, len(self.runs), done, self.line, self.name):
             work_off(study, self.spec, self.options.workers, config, context)
-        return 1 if failed(self.runs) else 0
+            # Whoever takes a run away from a dead worker and dies, too, before it is queued again, leaves it out.
+            while not STOP.is_set() and self.requeue_forgotten(ledger):
+                work_off(study, self.spec, self.options.workers, config, context)
+        return 1 if any(run.needs_work(retry_failed=True) for run in self.runs) else 0
+
+    def requeue_forgotten(self, ledger: Ledger) -> int:
+        """Queue again what nobody has finished and nobody will; returns how many."""
+        left = [run.key for run in self.todo if run.needs_work(retry_failed=False)]
+        return queue.requeue_forgotten(ledger, left, max_retries=self.spec.max_retries)
 
     def line(self, trial: "FrozenTrial") -> str | None:
         """What is said about a run that has ended."""

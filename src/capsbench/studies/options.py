@@ -8,8 +8,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from capsbench.errors import CapsbenchError
+from capsbench.processes import this_process
 from capsbench.storage import JOURNAL, checked_url
-from capsbench.studies import queue
 from capsbench.studies.machine import share, visible_gpus
 from capsbench.studies.spec import Spec
 
@@ -64,7 +64,7 @@ def make_spec(options: Options, launcher: str, folder: Path, name: str, *, devic
         session=secrets.token_hex(4),
         program=options.program,
         isolation=options.isolation,
-        sweeper=queue.this_process(),
+        sweeper=this_process(),
         cwd=str(Path.cwd()),
         threads=threads,
         gpus=gpus,

@@ -5,15 +5,11 @@ needs a lock. A worker that dies leaves its trial RUNNING; whoever looks next fi
 trial FAIL and queues the same run again, which then goes on from its own checkpoint because its folder is the same.
 """
 
-import os
-import socket
 import time
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import psutil
-
+from capsbench.processes import is_gone, is_here
 from capsbench.studies.ledger import KEY, Ledger
 from capsbench.studies.plan import Planned
 
@@ -27,27 +23,6 @@ WORKER, BEAT, FOLDERS, OVERRIDES = "worker", "beat", "folders", "overrides"
 TRIES, RETRY_OF, ERROR, SURPLUS, INTERRUPTED = "tries", "retry_of", "error", "surplus", "interrupted"
 KEPT_ON_RETRY = (KEY, ARM, SEED, "baseline")
 STOP_PREFIX = "stop:"
-
-
-@lru_cache(maxsize=1)
-def _identity(pid: int) -> dict[str, Any]:
-    return {"host": socket.gethostname(), "pid": pid, "started": psutil.Process(pid).create_time()}
-
-
-def this_process() -> dict[str, Any]:
-    """Host, process number and start time, which together name a process for good."""
-    return dict(_identity(os.getpid()))
-
-
-def is_gone(process: dict[str, Any]) -> bool:
-    """Whether a process of this machine has ended; False for one elsewhere, of which only its beat can tell."""
-    if process.get("host") != socket.gethostname():
-        return False
-    try:
-        found = psutil.Process(process["pid"])
-        return bool(found.create_time() != process["started"] or found.status() == psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return True
 
 
 def enqueue_runs(study: "Study", runs: Sequence[Planned]) -> int:
@@ -122,17 +97,42 @@ def reap(ledger: Ledger, *, grace: float, max_retries: int) -> list[str]:
     for trial in [ledger.trials[number] for number in sorted(ledger.running)]:
         worker = trial.user_attrs.get(WORKER, {})
         started = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
-        beat = trial.user_attrs.get(BEAT, started)
-        if time.time() - beat < grace and not (worker and is_gone(worker)):
+        silence = time.time() - trial.user_attrs.get(BEAT, started)
+        # A process of this machine can be seen. Its signs of life stop with it while the machine sleeps.
+        if not (is_gone(worker) if is_here(worker) else silence >= grace):
             continue
+        where = f"process {worker.get('pid', '?')} on {worker.get('host', '?')}"
+        tries = int(trial.user_attrs.get(TRIES, 0)) + 1
         try:
+            if tries > max_retries:
+                study._storage.set_trial_user_attr(trial._trial_id, ERROR, f"{where} was lost with it, {tries} times")
             study.tell(trial.number, state=TrialState.FAIL)
         except (ValueError, RuntimeError, UpdateFinishedTrialError):
             continue  # somebody else was faster
-        where = f"process {worker.get('pid', '?')} on {worker.get('host', '?')}"
         again = requeue(study, trial, max_retries=max_retries)
         lines.append(f"trial {trial.number} was left behind by {where}; {'queued again' if again else 'given up'}")
     return lines
+
+
+def requeue_forgotten(ledger: Ledger, keys: Sequence[str], *, max_retries: int) -> int:
+    """Queue again what was taken from a dead worker by a process that died, too, before it was queued again.
+
+    Args:
+        ledger: an ablation's study in which nothing waits and nothing runs.
+        keys: runs that are not done and have not failed.
+        max_retries: how often a run may be queued again.
+
+    Returns:
+        How many were queued.
+    """
+    ledger.look()
+    queued = 0
+    for key in keys:
+        trials = [ledger.trials[number] for number in ledger.by_key.get(key, [])]
+        last = next((trial for trial in reversed(trials) if SURPLUS not in trial.user_attrs), None)
+        if last is not None and last.state.name == "FAIL" and ERROR not in last.user_attrs:
+            queued += requeue(ledger.study, last, max_retries=max_retries)
+    return queued
 
 
 def requeue(study: "Study", trial: "FrozenTrial", *, max_retries: int, blame: bool = True) -> bool:

@@ -11,12 +11,12 @@ from typing import Any
 
 from capsbench.config import Config
 from capsbench.files import write_atomic
-from capsbench.studies import queue
+from capsbench.processes import this_process
 from capsbench.studies.children import POLL, Children, Ending
 from capsbench.studies.spec import Spec
 from capsbench.studies.stopping import STOP
 from capsbench.training.identity import is_done
-from capsbench.training.runs import PRUNED_FILE, RunFolder, State, run_folder, run_record
+from capsbench.training.runs import PRUNED_FILE, Claim, RunFolder, State, run_folder, run_record
 
 
 @dataclass
@@ -39,17 +39,29 @@ class Runner:
     def __init__(self, spec: Spec, index: int) -> None:
         self.spec = spec
         environment = {"CUDA_VISIBLE_DEVICES": spec.gpus[index % len(spec.gpus)]} if spec.gpus else {}
-        log = Path(spec.folder) / "workers" / f"{queue.this_process()['host']}-{os.getpid()}.log"
+        log = Path(spec.folder) / "workers" / f"{this_process()['host']}-{os.getpid()}.log"
         self.children = Children(spec.program, spec.isolation, log, environment, STOP.is_set)
 
     def run(self, cfg: Config, overrides: Sequence[str], variables: dict[str, str]) -> Outcome:
-        """Carry out one run, or find that it is there; `variables` are further environment for it."""
+        """Carry out one run, or find that it is there; `variables` are further environment for it.
+
+        A run that another process works on is waited for, whoever that is: a person, another sweep, or what is left
+        for a moment of a worker that was killed. It is carried out only if it is not done then.
+        """
         folder = run_folder(cfg)
-        while folder.state is State.running and not is_done(folder, cfg):
-            if STOP.wait(POLL):
-                return Outcome("stopped")
-        if is_done(folder, cfg):
-            return Outcome("done", folder.result()["metrics"])
+        while True:
+            while folder.state is State.running and not is_done(folder, cfg):
+                if STOP.wait(POLL):
+                    return Outcome("stopped")
+            if is_done(folder, cfg):
+                return Outcome("done", folder.result()["metrics"])
+            ending = self.start(cfg, folder, overrides, variables)
+            # Refused, because somebody was faster to claim the folder in between.
+            if not (ending.status > 0 and not (ending.late or ending.stopped) and folder.state is State.running):
+                return self.outcome(cfg, folder, ending)
+
+    def start(self, cfg: Config, folder: RunFolder, overrides: Sequence[str], variables: dict[str, str]) -> Ending:
+        """Carry out one run in a child, without what an earlier try has left."""
         (folder.path / "failed.json").unlink(missing_ok=True)
         (folder.path / PRUNED_FILE).unlink(missing_ok=True)
         if self.spec.threads is not None:
@@ -57,9 +69,7 @@ class Runner:
             cfg = replace(cfg, trainer=replace(cfg.trainer, threads=threads))
             overrides = [*overrides, f"trainer.threads={threads}"]
         seconds = None if self.spec.minutes is None else 60 * self.spec.minutes
-        output = folder.path / "output.log"
-        ending = self.children.run(cfg, overrides, output, variables, seconds)
-        return self.outcome(cfg, folder, ending)
+        return self.children.run(cfg, overrides, folder.path / "output.log", variables, seconds)
 
     def outcome(self, cfg: Config, folder: RunFolder, ending: Ending) -> Outcome:
         """What the run left on disk, and what its end says where it left nothing."""
@@ -79,7 +89,9 @@ class Runner:
 
     def failed(self, cfg: Config, folder: RunFolder, error: str) -> Outcome:
         """Write down a failure that the run could not write down itself, being dead."""
-        rmtree(folder.path / "claim", ignore_errors=True)
+        claim = Claim(folder.path)
+        if claim.is_stale():
+            rmtree(claim.path, ignore_errors=True)
         origin: dict[str, Any] = {}
         with suppress(OSError, ValueError):
             origin = json.loads((folder.path / "provenance.json").read_text())

@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from capsbench.errors import CapsbenchError
+from capsbench.processes import is_gone
 from capsbench.studies import queue
 from capsbench.studies.plan import Planned, seconds_left
 from capsbench.studies.search_file import Search
@@ -146,7 +147,7 @@ def _trial_row(trial: "FrozenTrial", objectives: list[str]) -> Row:
     if state == "FAIL":
         error = trial.user_attrs.get(queue.ERROR)
         return Row(name, "failed", error) if error else Row(name, "lost", "queued again")
-    if state == "RUNNING" and not queue.is_gone(trial.user_attrs.get(queue.WORKER, {})):
+    if state == "RUNNING" and not is_gone(trial.user_attrs.get(queue.WORKER, {})):
         return Row(
             name, "running", next((_progress(folder) for folder in folders if folder.state is State.running), "")
         )

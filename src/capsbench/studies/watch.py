@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from capsbench.processes import is_gone, this_process
 from capsbench.storage import JOURNAL
 from capsbench.studies import queue
 from capsbench.studies.ledger import Ledger
@@ -104,12 +105,12 @@ class Watch:
     def tell_workers(self) -> None:
         """Pass a stop on: through the storage to all workers, and at once to those on this machine."""
         queue.ask_to_stop(self.study, self.spec.session)
-        here = queue.this_process()
+        here = this_process()
         self.ledger.look()
         for trial in self.running():
             worker = trial.user_attrs.get(queue.WORKER, {})
             ours = worker.get("session") == self.spec.session and worker.get("host") == here["host"]
-            if ours and worker["pid"] != here["pid"] and not queue.is_gone(worker):
+            if ours and worker["pid"] != here["pid"] and not is_gone(worker):
                 os.kill(worker["pid"], signal.SIGTERM)
         self.told = True
 

@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from capsbench.errors import CapsbenchError
-from capsbench.processes import die_with_parent
+from capsbench.processes import die_with_parent, this_process
 from capsbench.studies import queue
 from capsbench.studies.choices import INSIDE_A_RUN
 from capsbench.studies.heartbeat import Heartbeat
@@ -40,7 +40,7 @@ class WorkerTask:
         """Work until nothing is left; returns the number of trials taken."""
         from hydra.core.hydra_config import HydraConfig
 
-        if os.getppid() == self.spec.sweeper["pid"] and queue.this_process()["host"] == self.spec.sweeper["host"]:
+        if os.getppid() == self.spec.sweeper["pid"] and this_process()["host"] == self.spec.sweeper["host"]:
             die_with_parent()
         with suppress(FileNotFoundError):
             os.chdir(self.spec.cwd)
@@ -91,7 +91,7 @@ class Worker:
             trial = self.next_trial()
             if trial is None:
                 return None
-            trial.set_user_attr(queue.WORKER, {**queue.this_process(), "session": self.spec.session})
+            trial.set_user_attr(queue.WORKER, {**this_process(), "session": self.spec.session})
             if self.is_ours(trial):
                 return trial
             queue.give_back(self.study, trial)

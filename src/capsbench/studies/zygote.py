@@ -36,19 +36,20 @@ def main() -> None:
         with contextlib.suppress(OSError):  # a full disk takes no last words
             sys.stdout.flush()
             sys.stderr.flush()
+        zygote = os.getpid()
         child = os.fork()
         if child == 0:
-            _child(program, job)
+            _child(program, job, zygote)
         print(child, file=answers)
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), file=answers)
 
 
-def _child(program: Any, job: dict[str, Any]) -> None:
+def _child(program: Any, job: dict[str, Any], zygote: int) -> None:
     """Carry out one run in this process and leave it; never returns."""
     status = 1
     try:
         os.setsid()
-        die_with_parent()
+        die_with_parent(zygote)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         os.environ.update(job["env"])
         log = os.open(job["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)

@@ -12,7 +12,6 @@ gone, is stale and may be taken over.
 import json
 import os
 import secrets
-import socket
 import threading
 import time
 from contextlib import suppress
@@ -26,6 +25,7 @@ from typing import Any
 from capsbench.config import Config, run_hash
 from capsbench.errors import CapsbenchError
 from capsbench.files import explained, write_atomic
+from capsbench.processes import is_gone, is_here, this_process
 
 PRUNED_FILE = "pruned.json"
 SECTIONS = ("run", "metrics", "figures", "config", "provenance", "images")
@@ -33,8 +33,6 @@ MEND = "move it away and run again to make it anew"
 BEAT = "beat"
 BEAT_SECONDS = 10.0
 STALE_SECONDS = 60.0
-# Seconds by which a corrected clock may shift a process's start.
-START_TOLERANCE = 2.0
 
 
 class State(StrEnum):
@@ -137,9 +135,7 @@ class Claim:
         Raises:
             CapsbenchError: if another live process holds it.
         """
-        import psutil
-
-        self.me = {"host": socket.gethostname(), "pid": os.getpid(), "started": psutil.Process().create_time()}
+        self.me = this_process()
         with explained():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if self.path.exists() and self.is_stale():
@@ -216,33 +212,13 @@ def _owner(claim: Path) -> dict[str, Any]:
 
 def _is_stale(claim: Path) -> bool:
     owner = _owner(claim)
-    if owner.get("host") == socket.gethostname():
-        return not _alive(owner)
+    if is_here(owner):
+        return is_gone(owner)
     try:
         last = (claim / BEAT if (claim / BEAT).exists() else claim).stat().st_mtime
     except OSError:
         return False
     return time.time() - last > STALE_SECONDS
-
-
-def _alive(owner: dict[str, Any]) -> bool:
-    """Whether the owner is a living process of this machine.
-
-    A number alone does not name a process: after a restart, above all of a container, another one has it. So the time
-    of its start must fit too.
-    """
-    import psutil
-
-    try:
-        process = psutil.Process(int(owner.get("pid", 0)))
-        started = process.create_time()
-        same = abs(started - owner.get("started", started)) < START_TOLERANCE
-        return same and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.AccessDenied:
-        return True
-    except (psutil.Error, TypeError, ValueError, OverflowError):
-        # The process has gone, or the beat says nothing that names one.
-        return False
 
 
 def _read_json(path: Path) -> dict[str, Any]:
