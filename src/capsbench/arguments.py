@@ -131,7 +131,7 @@ def parser() -> argparse.ArgumentParser:
         "--compare",
         nargs="+",
         metavar="ARM",
-        help="compiled, eager, naive, convolutions, bare, lightning, or overrides",
+        help="compiled, eager, naive, convolutions, own_convolutions, bare, lightning, or overrides",
     )
     bench.add_argument("--against", metavar="ARM", help="one more arm to compare with, such as naive")
     bench.add_argument("--batch", type=int, default=128)

@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from capsbench.bench.naive import NaiveCapsNet
 from capsbench.bench.throughput import Subject
+from capsbench.capsules.convolution import Convolution
+from capsbench.capsules.relu import Relu
 from capsbench.compose import compose
 from capsbench.config import Config
 from capsbench.config_models import CapsNet
@@ -21,7 +22,7 @@ from capsbench.training.hardware import Machine
 from capsbench.training.task import ClassificationTask
 
 SIZE, CHANNELS, CLASSES = 28, 1, 10
-KINDS = ("compiled", "eager", "naive", "convolutions", "bare", "lightning")
+KINDS = ("compiled", "eager", "naive", "convolutions", "own_convolutions", "bare", "lightning")
 
 
 @dataclass
@@ -50,9 +51,9 @@ def build_arm(name: str, overrides: Sequence[str], batch: int, machine: Machine)
 
     Args:
         name: a kind (`compiled` or `eager` step of the configured network on one batch; `naive`, the yardstick in the
-            single precision that ports use; its two `convolutions` alone; the compiled step on real batches in a `bare`
-            loop or through `lightning`), or further overrides ("model=cnn_small", several joined by commas) for a
-            compiled step of another network.
+            single precision that ports use; its two `convolutions` alone as PyTorch has them, or our
+            `own_convolutions`; the compiled step on real batches in a `bare` loop or through `lightning`), or further
+            overrides ("model=cnn_small", several joined by commas) for a compiled step of another network.
         overrides: configuration shared by all arms.
         batch: images per step.
         machine: device and precision.
@@ -67,8 +68,8 @@ def build_arm(name: str, overrides: Sequence[str], batch: int, machine: Machine)
     extra = name.split(",") if "=" in name else []
     cfg = compose([*overrides, *extra])
     torch.manual_seed(0)
-    if name == "convolutions":
-        return _convolutions(cfg, batch, machine)
+    if name.endswith("convolutions"):
+        return _convolutions(name, cfg, batch, machine)
     if name in ("bare", "lightning"):
         return _throughput(name, cfg, batch, machine)
     if name == "naive":
@@ -135,23 +136,24 @@ def _throughput(name: str, cfg: Config, batch: int, machine: Machine) -> Arm:
     return Arm(name, subject.bare if name == "bare" else subject.lightning, evaluate, parameters(model), cost)
 
 
-def _convolutions(cfg: Config, batch: int, machine: Machine) -> Arm:
+def _convolutions(name: str, cfg: Config, batch: int, machine: Machine) -> Arm:
     """CapsNet's two convolutions alone, compiled, forward and backward: what no routing code can be faster than."""
-    model = _capsnet(cfg, "convolutions")
-    stem = nn.Conv2d(CHANNELS, model.stem_channels, model.stem_kernel)
-    primary = nn.Conv2d(
+    model = _capsnet(cfg, name)
+    convolution, rectify = (nn.Conv2d, nn.ReLU) if name == "convolutions" else (Convolution, Relu)
+    stem = convolution(CHANNELS, model.stem_channels, model.stem_kernel)
+    primary = convolution(
         model.stem_channels, model.primary_types * model.primary_dim, model.primary_kernel, model.primary_stride
     )
-    network = nn.Sequential(stem, nn.ReLU(), primary).to(machine.device)
+    network = nn.Sequential(stem, rectify(), primary).to(machine.device)
     images, _ = example(batch, machine.device)
-    compiled = torch.compile(lambda x: functional.relu(network(x)).float().square().mean())
+    compiled = torch.compile(lambda x: network(x).float().square().mean())
     cost = macs(network, (CHANNELS, SIZE, SIZE), machine.device)
 
     def step() -> None:
         with machine.autocast():
             loss = compiled(images)
         network.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
 
     def evaluate() -> None:
         with torch.inference_mode(), machine.autocast():
@@ -160,7 +162,7 @@ def _convolutions(cfg: Config, batch: int, machine: Machine) -> Arm:
     def turn(steps: int) -> list[float]:
         return timed(step, machine.device, steps)
 
-    return Arm("convolutions", turn, evaluate, parameters(network), cost)
+    return Arm(name, turn, evaluate, parameters(network), cost)
 
 
 def timed(call: Callable[[], None], device: torch.device, times: int) -> list[float]:
