@@ -144,8 +144,12 @@ CLAIMS = (
         "speed",
         "Capsules train faster.",
         "posts that take fewer epochs for less time",
-        "CapsNet reaches 99 % validation accuracy in fewer seconds than the CNN, on one machine.",
-        (Evidence("table1", "baseline", "capsnet_r3_recon", Kind.less, "time/seconds_to_target"),),
+        "CapsNet reaches 99 % validation accuracy in fewer seconds of training than a CNN with max pooling, and than "
+        "one with CapsNet's own convolutions, on one machine.",
+        (
+            Evidence("speed", "cnn_max_pool", "capsnet_r3_recon", Kind.less, "time/seconds_to_target"),
+            Evidence("speed", "cnn_same_stem", "capsnet_r3_recon", Kind.less, "time/seconds_to_target"),
+        ),
         (Evidence("quick", "cnn_max_pool", "capsnet_r3_recon", Kind.less, "time/seconds_to_target"),),
     ),
     Claim(
