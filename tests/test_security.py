@@ -170,6 +170,11 @@ def test_the_kept_command_has_no_password(monkeypatch):
     assert provenance.command() == "capsbench sweep quick postgresql://***@host/db"
 
 
+def test_the_kept_command_of_a_sweeps_run_can_be_typed(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/x/capsbench/app.py", "model.channels=[8, 16]", "seed=3"])
+    assert provenance.command() == "capsbench train 'model.channels=[8, 16]' seed=3"
+
+
 def everything_in(folder: Path) -> bytes:
     return b"\n".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
 

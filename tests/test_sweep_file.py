@@ -1,5 +1,7 @@
 """Sweep files are read whole or refused with the place, the finding and what would be valid."""
 
+from dataclasses import replace
+
 import pytest
 
 from capsbench.errors import CapsbenchError
@@ -77,7 +79,9 @@ def test_a_preset_may_leave_arms_and_their_comparisons_out(sweeps):
 
 def test_a_path_is_as_good_as_a_name(sweeps, tmp_path_factory):
     empty = tmp_path_factory.mktemp("empty")
-    assert load_sweep(sweeps / "good.yaml", empty) == load_sweep("good", sweeps)
+    by_path = load_sweep(sweeps / "good.yaml", empty)
+    assert by_path == replace(load_sweep("good", sweeps), file=str(sweeps / "good.yaml"))
+    assert load_sweep(sweeps / "good.yaml", sweeps) == load_sweep("good", sweeps)
 
 
 def test_a_missing_file_lists_what_there_is(sweeps, tmp_path):

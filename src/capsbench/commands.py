@@ -4,6 +4,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,6 @@ from capsbench.reporting import MISTAKE
 
 if TYPE_CHECKING:
     from capsbench.report.analysis import Analysis
-    from capsbench.studies.plan import Planned
     from capsbench.studies.search_file import Search
     from capsbench.sweep_file import Sweep
 
@@ -30,7 +30,6 @@ def no_command(arguments: argparse.Namespace) -> int:
 
 def sweep(arguments: argparse.Namespace) -> int:
     from capsbench.studies.commands import design_of, own_overrides, start_sweep, status_of
-    from capsbench.studies.plan import plan
     from capsbench.sweep_file import Sweep
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -46,7 +45,7 @@ def sweep(arguments: argparse.Namespace) -> int:
     status = start_sweep(arguments)
     if not arguments.no_report:
         if isinstance(design, Sweep):
-            _write_report(design, plan(design, own_overrides(arguments.overrides)), None)
+            _write_report(design, own_overrides(arguments.overrides))
         else:
             _report_search(design, arguments, None)
     return status
@@ -65,7 +64,6 @@ def status(arguments: argparse.Namespace) -> int:
 
 def report(arguments: argparse.Namespace) -> int:
     from capsbench.studies.commands import design_of
-    from capsbench.studies.plan import plan
     from capsbench.sweep_file import Sweep
 
     if arguments.name == "claims":
@@ -74,7 +72,7 @@ def report(arguments: argparse.Namespace) -> int:
     if not isinstance(design, Sweep):
         _report_search(design, arguments, arguments.out)
         return 0
-    analysis = _write_report(design, plan(design, arguments.overrides), arguments.out, wandb=arguments.wandb)
+    analysis = _write_report(design, arguments.overrides, arguments.out, wandb=arguments.wandb)
     if arguments.results is not None:
         from capsbench.report.results_file import write_results_file
 
@@ -226,11 +224,15 @@ def completion(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _write_report(sweep: "Sweep", runs: "Sequence[Planned]", out: Path | None, *, wandb: bool = False) -> "Analysis":
+def _write_report(
+    sweep: "Sweep", overrides: "Sequence[str]", out: Path | None = None, *, wandb: bool = False
+) -> "Analysis":
     from capsbench.report.report import study, write_analysis
     from capsbench.report.summary import summary_text
-    from capsbench.studies.plan import arm_hashes, runs_root
+    from capsbench.studies.plan import arm_hashes, plan, runs_root
 
+    runs = plan(sweep, overrides)
+    sweep = replace(sweep, extra=tuple(overrides))
     analysis = study(sweep, runs_root(runs), arm_hashes(runs))
     folder = out or Path("report") / sweep.group
     index = write_analysis(analysis, folder)

@@ -87,6 +87,8 @@ class Sweep:
         metric: the errors that are compared, `test/errors` or `affine/errors`.
         checkpoint: `last` epoch or `selected` by validation accuracy.
         preset: the preset that was applied, if any.
+        file: the path that the user gave; empty for a sweep known by name.
+        extra: Hydra overrides that the user gave besides the file's.
     """
 
     name: str
@@ -100,6 +102,8 @@ class Sweep:
     checkpoint: str = "last"
     kind: str = "ablation"
     preset: str | None = None
+    file: str = ""
+    extra: tuple[str, ...] = ()
 
     @property
     def group(self) -> str:
@@ -156,6 +160,7 @@ def load_sweep(name: str | Path, sweeps_dir: Path, preset: str | None = None) ->
         checkpoint=checkpoint,
         kind=kind,
         preset=preset,
+        file="" if path.parent == sweeps_dir else str(name),
     )
 
 

@@ -47,7 +47,7 @@ def test_card_has_numbers_with_intervals_limits_and_the_command(made):
     assert "validation accuracy: mean 99.50 %, 95 % \\[99.50, 99.50\\]" in card
     for words in (
         "routing.iterations: 3",
-        "shift: 2",
+        "data.shift=2",
         "optimizer.lr: 0.001",
         "trainer.epochs: 10",
         "CNN, max pooling is worse than CapsNet, 3 iterations",
@@ -68,6 +68,6 @@ def test_no_card_without_runs(tmp_path):
 
 
 def test_table_md_ends_with_how_to_get_the_numbers_again(made):
-    end = markdown_report(made).split("Reproduce:")[1]
-    assert "- command: capsbench sweep fake\n" in end
+    end = markdown_report(made).split("Reproduce, in a clone")[1]
+    assert "\n    capsbench sweep fake\n    capsbench report fake\n" in end
     assert "- commit: 0123456789abcdef0123456789abcdef01234567\n" in end

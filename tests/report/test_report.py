@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from capsbench.report import collect
-from capsbench.report.html import reproduction
 from capsbench.report.report import markdown_report, study, write_analysis, write_report
+from capsbench.report.reproduction import rebuild, reproduction
 from capsbench.report.summary import summary_text
 from capsbench.sweep_file import Arm, Published
 from report.fake_runs import Truth, fake_sweep, run_path, write_failure, write_runs
@@ -190,9 +190,31 @@ def test_preset_and_dirty_checkouts_are_in_the_reproduction_block(tmp_path):
     write_runs(tmp_path, sweep, {"capsnet_r3": Truth(25)}, images=1_000)
     path = run_path(tmp_path, sweep, "capsnet_r3", 0) / "result.json"
     path.write_text(path.read_text().replace('"dirty": false', '"dirty": true'))
-    facts = dict(reproduction(study(sweep, tmp_path).ablation))
-    assert facts["command"] == "capsbench sweep fake --preset small"
-    assert facts["commit"].endswith("(with uncommitted changes)")
+    ablation = study(sweep, tmp_path).ablation
+    assert dict(reproduction(ablation))["commit"].endswith("(with uncommitted changes)")
+    assert rebuild(ablation)[-2:] == ["capsbench sweep fake --preset small", "capsbench report fake --preset small"]
+
+
+def test_commands_name_what_was_run(tmp_path):
+    """A file of the user's own by its path, overrides of the command line quoted, data that has to be fetched first."""
+    sweep = fake_sweep(seeds=(0,), file="my sweeps/own.yaml", extra=("model.channels=[8, 16]",))
+    write_runs(tmp_path, sweep, {"cnn_max": Truth(25)}, images=1_000)
+    path = run_path(tmp_path, sweep, "cnn_max", 0) / "result.json"
+    path.write_text(path.read_text().replace('"config": {', '"config": {"data": {"name": "kmnist"}, '))
+    analysis = study(sweep, tmp_path)
+    commands = rebuild(analysis.ablation)
+    assert commands == [
+        "git checkout 0123456789abcdef0123456789abcdef01234567",
+        "pip install --constraint constraints.txt .",
+        "capsbench data fetch kmnist",
+        "capsbench sweep 'my sweeps/own.yaml' 'model.channels=[8, 16]'",
+        "capsbench report 'my sweeps/own.yaml' 'model.channels=[8, 16]'",
+    ]
+    page = Page(write_analysis(analysis, tmp_path / "out").read_text())
+    assert "\n".join(commands) in page.texts
+    block = "\n".join(f"    {line}" for line in commands)
+    assert block in (tmp_path / "out" / "table.md").read_text()
+    assert block in (tmp_path / "out" / "model_card.md").read_text()
 
 
 def test_summary_fits_a_terminal(finished):

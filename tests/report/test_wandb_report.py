@@ -12,8 +12,9 @@ from capsbench.errors import CapsbenchError
 from capsbench.report import wandb_report
 from capsbench.report.concerns import concerns
 from capsbench.report.figures.plates import draw_plates
-from capsbench.report.html import reproduction, status_line
+from capsbench.report.html import status_line
 from capsbench.report.report import study
+from capsbench.report.reproduction import rebuild, reproduction
 from capsbench.report.tables.arms import arms_table
 from capsbench.report.tables.runs import runs_table
 from capsbench.report.tables.table import markdown_text, to_markdown
@@ -100,7 +101,7 @@ def test_content_is_the_local_reports(analysis):
     for pair in analysis.declared:
         said = sentence(pair, ablation)
         expected += [said.text, said.numbers, *said.caveats]
-    expected += [f"{name}: {value}" for name, value in reproduction(ablation)]
+    expected += [*rebuild(ablation), *(f"{name}: {value}" for name, value in reproduction(ablation))]
     for one in expected:
         assert markdown_text(one) in text, one
     assert to_markdown(arms_table(analysis)) in text

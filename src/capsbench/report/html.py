@@ -8,8 +8,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from capsbench.report.analysis import Analysis
 from capsbench.report.collect import Ablation, RunState
-from capsbench.report.concerns import commits, concerns, hardware, packages
+from capsbench.report.concerns import concerns
 from capsbench.report.figures.style import Plate
+from capsbench.report.reproduction import rebuild, reproduction, sweep_words
 from capsbench.report.tables.arms import CHECKPOINT_NAMES, arms_caption, arms_table
 from capsbench.report.tables.comparisons import comparisons_table
 from capsbench.report.tables.runs import runs_table
@@ -20,13 +21,14 @@ RUNS_SHOWN_OPEN = 60
 
 @dataclass(frozen=True)
 class Picture:
-    """A plate ready to be put into the page."""
+    """A plate ready to be put into the page; its width in inches keeps letters equally large in all pictures."""
 
     name: str
     title: str
     caption: str
     alt: str
     source: str
+    inches: float
 
 
 def render_html(analysis: Analysis, plates: list[Plate]) -> str:
@@ -50,6 +52,8 @@ def render_html(analysis: Analysis, plates: list[Plate]) -> str:
             pictures={plate.name: picture(plate) for plate in plates},
             runs=runs_table(ablation),
             runs_open=len(ablation.planned) <= RUNS_SHOWN_OPEN,
+            words=sweep_words(ablation.sweep),
+            commands=rebuild(ablation),
             facts=reproduction(ablation),
             designs=[(arm, " ".join(map(shlex.quote, arm.arm.overrides))) for arm in ablation.arms.values()],
         )
@@ -78,40 +82,7 @@ def status_line(ablation: Ablation) -> str:
     return ", ".join(parts)
 
 
-def reproduction(ablation: Ablation) -> list[tuple[str, str]]:
-    """What is needed to get these numbers again: commands, commit, hardware and versions."""
-    sweep, runs = ablation.sweep, ablation.done
-    preset = f" --preset {shlex.quote(sweep.preset)}" if sweep.preset else ""
-    facts = [("command", f"capsbench sweep {shlex.quote(sweep.name)}{preset}")]
-    facts.append(("report", f"capsbench report {shlex.quote(sweep.name)}{preset}"))
-    facts.append(("seeds", ", ".join(map(str, sweep.seeds))))
-    if not runs:
-        return facts
-    facts.append(("commit", ", ".join(commits(runs)) + (" (with uncommitted changes)" if _dirty(ablation) else "")))
-    facts.append(("hardware", "; ".join(dict.fromkeys(hardware(run.provenance) for run in runs))))
-    facts.append(("platform", "; ".join(_distinct(ablation, "platform"))))
-    versions = {
-        "python": "; ".join(_distinct(ablation, "python")),
-        "capsbench": "; ".join(_distinct(ablation, "capsbench")),
-    }
-    for run in runs:
-        versions |= packages(run.provenance)
-    facts.append(("versions", ", ".join(f"{name} {version}" for name, version in versions.items() if version)))
-    started, finished = _distinct(ablation, "started"), _distinct(ablation, "finished")
-    if started and finished:
-        facts.append(("run between", f"{min(started)} and {max(finished)}"))
-    return [(name, value) for name, value in facts if value]
-
-
-def _dirty(ablation: Ablation) -> bool:
-    return any(run.provenance.get("dirty") for run in ablation.done)
-
-
-def _distinct(ablation: Ablation, key: str) -> list[str]:
-    return list(dict.fromkeys(str(run.provenance[key]) for run in ablation.done if run.provenance.get(key)))
-
-
 def picture(plate: Plate) -> Picture:
     """A plate with its drawing as a data address."""
     source = "data:image/svg+xml;base64," + base64.b64encode(plate.svg).decode()
-    return Picture(plate.name, plate.title, plate.caption, plate.alt, source)
+    return Picture(plate.name, plate.title, plate.caption, plate.alt, source, round(plate.figure.get_figwidth(), 2))

@@ -10,10 +10,10 @@ from typing import Any
 from capsbench.report.analysis import Analysis, ArmSummary
 from capsbench.report.collect import AFFINE, RunRecord
 from capsbench.report.concerns import concerns
-from capsbench.report.html import reproduction
+from capsbench.report.reproduction import rebuild, reproduction
 from capsbench.report.statistics.intervals import spread, summarize
 from capsbench.report.tables.arms import CHECKPOINT_NAMES
-from capsbench.report.tables.table import markdown_text
+from capsbench.report.tables.table import code_block, markdown_text
 from capsbench.report.verdicts import sentence
 
 VALIDATION = {"last": "val/accuracy", "selected": "val_selected/accuracy"}
@@ -38,10 +38,14 @@ def model_card(analysis: Analysis) -> str | None:
         _section("Numbers", _numbers(best, analysis)),
         _section("Compared with the other arms", _comparisons(best, analysis)),
         _section("Limits", _limits(best, analysis)),
-        _section("Use", [f"from capsbench import load_run; model = load_run({_folder(run)!r})"], code=True),
+        _section("Use", _use(run), code=True, above="From the folder that holds `runs`, with the first finished seed:"),
         _section(
-            "Reproduce", [f"{name}: {value}" for name, value in [*reproduction(analysis.ablation), *_command(run)]]
+            "Reproduce",
+            [*rebuild(analysis.ablation), *_command(run)],
+            code=True,
+            above="In a clone of capsbench: all arms and the report, and, last, this arm's first seed alone.",
         ),
+        "\n".join(f"- {markdown_text(f'{name}: {value}')}" for name, value in reproduction(analysis.ablation)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -65,9 +69,16 @@ def _model(run: RunRecord) -> list[str]:
 
 
 def _data(run: RunRecord) -> list[str]:
+    data = run.config.get("data") or {}
+    count, held_out = data.get("train_images"), data.get("validation_images")
+    training = "all training images" if count is None else f"{count:,} training images, as many of each class"
+    if held_out:
+        training += f", without {held_out:,} for validation"
     return [
-        *(f"{name}: {value}" for name, value in _flat(run.config.get("data") or {}) if value is not None),
-        f"test images: {run.test_images:,}, used once, after training",
+        f"trained on {training} of {data.get('name') or 'its data set'}",
+        f"tested on {run.test_images:,} test images, once, after training; they chose nothing",
+        "exactly: "
+        + ", ".join(f"data.{name}={value}" for name, value in _flat(data) if value is not None and name != "root"),
     ]
 
 
@@ -121,6 +132,7 @@ def _limits(arm: ArmSummary, analysis: Analysis) -> list[str]:
     data = arm.runs.done[0].config.get("data") or {}
     name = data.get("name") or "its data set"
     facts = [
+        "It was made to compare networks in research. It is no digit reader for use on people's documents.",
         f"It was trained and tested on {name} alone; nothing is known of other images.",
         "Intervals over seeds say how training varies, not how other test images would come out.",
     ]
@@ -132,20 +144,29 @@ def _limits(arm: ArmSummary, analysis: Analysis) -> list[str]:
     return [*facts, *concerns(analysis.ablation)]
 
 
-def _command(run: RunRecord) -> list[tuple[str, str]]:
-    command = run.provenance.get("command")
-    return [("command that made its first run", str(command))] if command else []
+def _use(run: RunRecord) -> list[str]:
+    return [
+        "from capsbench import load_run",
+        f"model = load_run({_folder(run)!r})",
+        "classes = model.predict(images)  # bytes or [0, 1], batch x channels x height x width",
+    ]
+
+
+def _command(run: RunRecord) -> list[str]:
+    """The command of one run; runs of a sweep were told to `app.py` before, which is `capsbench train`."""
+    command = str(run.provenance.get("command") or "")
+    return [command.replace("app.py ", "capsbench train ", 1) if command.startswith("app.py ") else command]
 
 
 def _folder(run: RunRecord) -> str:
     return "/".join(run.path.parts[-4:]) if run.path else ""
 
 
-def _section(title: str, facts: list[str], *, code: bool = False) -> str:
+def _section(title: str, facts: list[str], *, code: bool = False, above: str = "") -> str:
     if not facts:
         return ""
-    lines = [f"    {fact}" for fact in facts] if code else [f"- {markdown_text(fact)}" for fact in facts]
-    return f"## {title}\n\n" + "\n".join(lines)
+    lines = code_block(facts) if code else "\n".join(f"- {markdown_text(fact)}" for fact in facts)
+    return "\n\n".join(part for part in (f"## {title}", above, lines) if part)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

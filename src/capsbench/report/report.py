@@ -9,12 +9,13 @@ from capsbench.report.collect import collect
 from capsbench.report.concerns import concerns
 from capsbench.report.figures.plates import draw_plates
 from capsbench.report.figures.style import save
-from capsbench.report.html import render_html, reproduction, status_line
+from capsbench.report.html import render_html, status_line
 from capsbench.report.model_card import model_card
+from capsbench.report.reproduction import rebuild, reproduction
 from capsbench.report.tables.arms import arms_table
 from capsbench.report.tables.comparisons import comparisons_table
 from capsbench.report.tables.runs import runs_table
-from capsbench.report.tables.table import markdown_text, to_csv, to_latex, to_markdown
+from capsbench.report.tables.table import code_block, markdown_text, to_csv, to_latex, to_markdown
 from capsbench.report.verdicts import sentence
 from capsbench.sweep_file import Sweep
 from capsbench.training.runs import find_runs
@@ -87,5 +88,6 @@ def markdown_report(analysis: Analysis) -> str:
     if weak:
         parts.append("Before you believe this:\n\n" + "\n".join(f"- {markdown_text(text)}" for text in weak))
     facts = [f"- {markdown_text(name)}: {markdown_text(value)}" for name, value in reproduction(ablation)]
-    parts.append("Reproduce:\n\n" + "\n".join(facts))
+    parts.append("Reproduce, in a clone of capsbench:\n\n" + code_block(rebuild(ablation)))
+    parts.append("\n".join(facts))
     return "\n\n".join(part.rstrip() for part in parts) + "\n"

@@ -67,7 +67,7 @@ def results_values(analysis: Analysis, overrides: Sequence[str] = ()) -> Values:
         "seeds": list(sweep.seeds),
         "base": list(sweep.base),
         "overrides": list(overrides),
-        "command": sweep_command(sweep.name, sweep.preset, overrides),
+        "command": sweep_command(sweep.file or sweep.name, sweep.preset, overrides),
         "arms": [_arm_values(arm) for arm in analysis.arms.values()],
         "runs": [_run_values(run) for run in _all_runs(ablation)],
         "comparisons": [_comparison_values(pair, ablation) for pair in analysis.declared],

@@ -108,6 +108,7 @@ class SearchRecord:
     Attributes:
         name: of the search file.
         preset: its preset, if any.
+        file: the file's path, where it is none that is known by name.
         study: name of the study and of its folder.
         planned: trials over the whole life of the study.
         objectives: metric -> `minimize` or `maximize`.
@@ -133,6 +134,7 @@ class SearchRecord:
     best: tuple[int, ...]
     importance: Mapping[str, Mapping[str, float]]
     runs: tuple[RunRecord, ...] = ()
+    file: str = ""
 
     @cached_property
     def complete(self) -> list[Trial]:
@@ -163,6 +165,7 @@ def read_search(values: Mapping[str, Any]) -> SearchRecord:
     return SearchRecord(
         name=design["name"],
         preset=design["preset"],
+        file=design.get("file", ""),
         study=values["study"],
         title=design["title"],
         question=design["question"],
@@ -231,9 +234,10 @@ def reproduction(search: SearchRecord) -> list[tuple[str, str]]:
     preset = f" --preset {shlex.quote(search.preset)}" if search.preset else ""
     own = search.name if search.preset is None else f"{search.name}-{search.preset}"
     study = "" if search.study == own else f" --study {shlex.quote(search.study)}"
+    named = shlex.quote(search.file or search.name)
     facts = [
-        ("command", f"capsbench sweep {shlex.quote(search.name)}{preset}{study}"),
-        ("report", f"capsbench report {shlex.quote(search.name)}{preset}{study}"),
+        ("command", f"capsbench sweep {named}{preset}{study}"),
+        ("report", f"capsbench report {named}{preset}{study}"),
         ("every trial", shlex.join(search.base)),
         ("seeds of a trial", ", ".join(map(str, search.seeds))),
     ]

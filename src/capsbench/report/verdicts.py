@@ -128,7 +128,7 @@ def _caveats(pair: Comparison, ablation: Ablation) -> list[str]:
     if min(pair.seeds) < planned:
         found.append(f"{min(pair.seeds)} of {planned} planned seeds")
     if min(pair.seeds) < SEED_FLOOR:
-        found.append(f"fewer than {SEED_FLOOR} seeds: differences of this size need 10 to be seen reliably")
+        found.append(f"fewer than {SEED_FLOOR} seeds: too few to know how much of this is how training happened to go")
     for name, one in zip((pair.a, pair.b), pair.canaries or (), strict=False):
         remark = canary_remark(one, pair.metric)
         if remark:

@@ -9,11 +9,12 @@ from capsbench.report.analysis import Analysis
 from capsbench.report.collect import AFFINE
 from capsbench.report.concerns import concerns
 from capsbench.report.figures.style import Plate
-from capsbench.report.html import reproduction, status_line
+from capsbench.report.html import status_line
+from capsbench.report.reproduction import rebuild, reproduction, sweep_words
 from capsbench.report.tables.arms import arms_table
 from capsbench.report.tables.comparisons import comparisons_table
 from capsbench.report.tables.runs import runs_table
-from capsbench.report.tables.table import markdown_text, to_markdown
+from capsbench.report.tables.table import code_block, markdown_text, to_markdown
 from capsbench.report.verdicts import sentence
 
 # Limits of W&B itself.
@@ -56,12 +57,12 @@ def report_spec(analysis: Analysis, plates: list[Plate], captions: dict[str, str
         blocks += [wr.H1("Figures"), wr.MarkdownBlock(_captions(plates)), figure_grid(analysis, plates)]
     blocks += [wr.H1("Runs, live"), run_grid(analysis), wr.MarkdownBlock(to_markdown(runs_table(ablation)))]
     facts = [f"{name}: {value}" for name, value in reproduction(ablation)]
-    blocks += [wr.H1("Reproduce"), wr.MarkdownBlock(_listed(facts))]
+    blocks += [wr.H1("Reproduce"), wr.MarkdownBlock(code_block(rebuild(ablation))), wr.MarkdownBlock(_listed(facts))]
     return wr.Report(
         entity=entity,
         project=project,
         title=sweep.title[:LONGEST_TITLE],
-        description=f"capsbench report {sweep.name}",
+        description=f"capsbench report {sweep_words(sweep)}",
         blocks=blocks,
         width="fluid",
     )

@@ -58,6 +58,7 @@ class Search:
         seeds: seeds of every trial; the objective is the mean over them.
         enqueue: points that are tried first.
         preset: the preset that was applied, if any.
+        file: the path that the user gave; empty for a search known by name.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Search:
     seeds: tuple[int, ...] = (0,)
     enqueue: tuple[dict[str, Any], ...] = ()
     preset: str | None = None
+    file: str = ""
 
     @property
     def group(self) -> str:
@@ -118,6 +120,7 @@ def load_design(name: str | Path, sweeps_dir: Path, preset: str | None = None) -
         seeds=checked_seeds(values.get("seeds", [0]), path),
         enqueue=_points(values.get("enqueue"), params, path),
         preset=preset,
+        file="" if path.parent == sweeps_dir else str(name),
     )
     _check_together(search, path)
     return search

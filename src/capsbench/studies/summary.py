@@ -119,6 +119,7 @@ def write_summary(study: "Study | None", design: Search, folder: Path) -> dict[s
         "design": {
             "name": design.name,
             "preset": design.preset,
+            "file": design.file,
             "title": design.title,
             "question": design.question,
             "base": list(design.base),

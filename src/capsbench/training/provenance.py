@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -27,7 +28,10 @@ def provenance() -> dict[str, Any]:
 
 def command() -> str:
     """The command line that started this process: the program's name, and no user or password of an address."""
-    return URL_PASSWORD.sub("***@", " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]))
+    program = Path(sys.argv[0]).name
+    # A sweep's runs are children that run `python -m capsbench.app`, which is `capsbench train`.
+    words = ["capsbench", "train"] if program == "app.py" else [program]
+    return URL_PASSWORD.sub("***@", shlex.join([*words, *sys.argv[1:]]))
 
 
 @lru_cache(maxsize=1)

@@ -2,7 +2,7 @@
 
 from capsbench.report.analysis import Analysis
 from capsbench.report.collect import ArmRuns
-from capsbench.report.figures.curves import BANDS, Curve, curve_keys, draw_curve, stack_curves
+from capsbench.report.figures.curves import BANDS, Curve, curve_keys, curves_text, draw_curve, stack_curves
 from capsbench.report.figures.style import Plate, arm_looks, dress, legend, new_figure
 
 ATTACKS = {"fgsm": "FGSM, one step", "pgd": "PGD, many steps", "decision": "by decisions alone"}
@@ -34,7 +34,8 @@ def adversarial_plate(analysis: Analysis) -> Plate | None:
         "All attacked images count, right or wrong before; epsilon 0 is no attack. Where the attack by decisions, "
         "which needs no gradients, breaks images that PGD does not, gradients are masked and PGD's curve says little. "
         f"{BANDS}",
-        f"Accuracy of {len(shown)} arms under {', '.join(ATTACKS[attack] for attack in found)}.",
+        "Accuracy, %, by largest change of a pixel. "
+        + " ".join(f"{ATTACKS[attack]}: {curves_text(curves, styles, factor=100)}" for attack, curves in found.items()),
         figure,
     )
 

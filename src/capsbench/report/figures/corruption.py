@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from capsbench.report.analysis import Analysis
 from capsbench.report.collect import ArmRuns
 from capsbench.report.figures.curves import BANDS, Curve, curve_keys, draw_curve, stack_curves
-from capsbench.report.figures.dots import DOTS, arm_values, draw_dots, height, measured
+from capsbench.report.figures.dots import arm_values, dots_text, draw_dots, height, measured
 from capsbench.report.figures.style import Look, Plate, arm_looks, dress, legend, new_figure
 
 FIRST, LAST = "clean", "mean"
@@ -28,7 +28,7 @@ def corruption_plate(analysis: Analysis) -> Plate | None:
     draw_dots(left, values, rows, styles)
     dress(left, x="error %, mean over severities", grid="x")
     left.tick_params(axis="y", length=0)
-    left.set_xlim(left=0)
+    left.set_xlim(left=-2)
     _curves(figure.add_subplot(grid[0, 1]), analysis, _severities, styles)
     dress(figure.axes[-1], x="severity", y="mean error %")
     for place, (factor, label) in enumerate(FACTORS.items()):
@@ -41,8 +41,8 @@ def corruption_plate(analysis: Analysis) -> Plate | None:
         "corruption",
         "Corrupted images",
         "Fifteen corruptions as MNIST-C has them, made anew from its description (not its own images): compare arms, "
-        f"not published numbers. Left: {DOTS.lower()} Right: {BANDS}",
-        f"Errors of {len(values)} arms under {', '.join(rows.values())}.",
+        f"not published numbers. Left: a marker is the mean over seeds, its line their range. Right: {BANDS}",
+        f"Mean error, %. {dots_text(values, rows, styles)}",
         figure,
     )
 

@@ -9,6 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from capsbench.report.analysis import Analysis, ArmSummary
+from capsbench.report.figures.curves import arms_text
 from capsbench.report.figures.style import Look, Plate, arm_looks, dress, legend, new_figure, plain_text
 from capsbench.report.statistics.intervals import spread
 from capsbench.report.tables.arms import target_accuracy
@@ -83,7 +84,7 @@ def pareto_plate(analysis: Analysis) -> Plate | None:
         "Error against cost",
         "Marker: mean error over seeds at the median cost. Bar: range of the seeds. Arms of "
         "equal cost stand side by side. No arm lies below and left of the dashed front.",
-        f"Error of {len(arms)} arms against {', '.join(cost[1] for cost in costs)}.",
+        f"Error of {arms_text(len(arms))} against {', '.join(cost[1] for cost in costs)}; see the tables.",
         figure,
     )
 

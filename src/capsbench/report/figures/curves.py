@@ -1,6 +1,6 @@
 """What all curve figures share: an arm's mean over seeds and the band that its number of seeds supports."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -50,6 +50,20 @@ def stack_curves(
         return None
     levels = list(curves[0][0])
     return np.array(levels, dtype=np.float64), np.array([y for x, y in curves if list(x) == levels], dtype=np.float64)
+
+
+def curves_text(curves: Mapping[str, Curve], styles: Mapping[str, Look], *, factor: float = 1.0) -> str:
+    """Mean curves in words, arm by arm: their value at the first and at the last point."""
+    listed = []
+    for name, (x, found) in curves.items():
+        mean = factor * found.mean(axis=0)
+        listed.append(f"{styles[name].label}: {mean[0]:.3g} at {x[0]:g}, {mean[-1]:.3g} at {x[-1]:g}")
+    return "; ".join(listed).replace("\n", " ") + "."
+
+
+def arms_text(count: int) -> str:
+    """`1 arm` or `3 arms`."""
+    return f"{count} arm{'' if count == 1 else 's'}"
 
 
 def curve_keys(styles: dict[str, Look], shown: set[str]) -> tuple[list[Line2D], list[str]]:

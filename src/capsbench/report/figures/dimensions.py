@@ -14,6 +14,8 @@ from capsbench.report.figures.style import Plate, dress, new_figure, plain_text
 ARMS = 4
 IMAGES = 3
 GAP = 2
+# Inches above and below the pictures: the arm, the classes, the offsets and what they are.
+TITLES = 1.15
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ def dimensions_plate(analysis: Analysis) -> Plate | None:
         return None
     columns = min(IMAGES, max(len(kept.labels) for kept in found.values()))
     heights = [
-        0.5 + 9 / columns * _mosaic(kept.rebuilt[0]).shape[0] / _mosaic(kept.rebuilt[0]).shape[1]
+        TITLES + 9 / columns * _mosaic(kept.rebuilt[0]).shape[0] / _mosaic(kept.rebuilt[0]).shape[1]
         for kept in found.values()
     ]
     figure = new_figure(9.4, sum(heights))

@@ -60,6 +60,16 @@ def draw_dots(axes: Axes, values: Values, rows: Mapping[str, str], styles: Mappi
     axes.set_ylim(len(rows) - 0.5, -0.5)
 
 
+def dots_text(values: Values, rows: Mapping[str, str], styles: Mapping[str, Look], *, decimals: int = 1) -> str:
+    """The means in words, arm by arm, for those who do not see the dots: numbers that stand in no table."""
+    listed = []
+    for name, found in values.items():
+        means = [f"{rows[metric]} {found[metric].mean():.{decimals}f}" for metric in rows if metric in found]
+        if means:
+            listed.append(f"{styles[name].label}: {', '.join(means)}")
+    return "; ".join(listed).replace("\n", " ") + "."
+
+
 def height(rows: int, arms: int) -> float:
     """Inches that so many rows of so many arms need."""
     return rows * max(0.3, 0.13 * arms + 0.1)

@@ -4,10 +4,12 @@ import numpy as np
 
 from capsbench.report.analysis import Analysis
 from capsbench.report.collect import ArmRuns
-from capsbench.report.figures.curves import BANDS, Curve, curve_keys, draw_curve, marker_keys, stack_curves
-from capsbench.report.figures.dots import DOTS, arm_values, draw_dots, height
+from capsbench.report.figures.curves import BANDS, Curve, arms_text, curve_keys, draw_curve, marker_keys, stack_curves
+from capsbench.report.figures.dots import DOTS, arm_values, dots_text, draw_dots, height
 from capsbench.report.figures.style import Plate, arm_looks, dress, legend, new_figure
 
+# Share in % below which the logarithmic axis ends.
+SMALLEST = 1e-4
 ROWS = {
     "routing/changed_predictions": "predictions changed by routing",
     "routing/dead_primary": "dead primary capsules",
@@ -27,7 +29,9 @@ def health_plate(analysis: Analysis) -> Plate | None:
     draw_dots(axes, values, rows, styles)
     dress(axes, x="share, %", grid="x")
     axes.tick_params(axis="y", length=0)
-    axes.set_xlim(left=min(-0.5, -0.02 * axes.get_xlim()[1]))
+    # Zeros stand free of the axis, and noise below one per cent does not fill the picture.
+    right = max(axes.get_xlim()[1], 1.0)
+    axes.set_xlim(-0.02 * right, right)
     legend(figure, *marker_keys(styles, set(values)))
     return Plate(
         "health",
@@ -35,7 +39,7 @@ def health_plate(analysis: Analysis) -> Plate | None:
         "Predictions changed: test images that the same weights classify differently with uniform coupling (Paik et "
         "al. 2019); algorithms without a uniform counterpart have none. Dead capsules are never active, static ones "
         f"are equally long for every image. {DOTS}",
-        f"Routing health of {len(values)} arms: {', '.join(rows.values())}.",
+        f"Share in %. {dots_text(values, rows, styles, decimals=2)}",
         figure,
     )
 
@@ -49,7 +53,9 @@ def links_plate(analysis: Analysis) -> Plate | None:
     figure = new_figure(6.5, 3.6)
     axes = figure.subplots()
     for name, (middles, shares) in curves.items():
-        draw_curve(axes, middles, np.maximum(100 * shares, 1e-4), styles[name], limits=(1e-4, 100))
+        seen = shares.mean(axis=0) > 0
+        percent = np.where(seen, np.maximum(100 * shares, SMALLEST), np.nan)
+        draw_curve(axes, middles, percent, styles[name], limits=(SMALLEST, 100))
     axes.set_yscale("log")
     dress(axes, x="coupling coefficient after the last iteration", y="share of coefficients, %")
     legend(figure, *curve_keys(styles, set(curves)))
@@ -57,8 +63,9 @@ def links_plate(analysis: Analysis) -> Plate | None:
         "links",
         "Strength of the links between capsules",
         "How the coupling coefficients are distributed, logarithmic: a peak at 1 over the number of classes and "
-        f"nothing else means that routing leaves coupling uniform; peaks at 0 and 1 that it decides. {BANDS}",
-        f"Distribution of coupling coefficients of {len(curves)} arms.",
+        f"nothing else means that routing leaves coupling uniform; peaks at 0 and 1 that it decides. Values that no "
+        f"coefficient takes have no marker. {BANDS}",
+        f"Distribution of coupling coefficients of {arms_text(len(curves))}.",
         figure,
     )
 

@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from capsbench.report.analysis import Analysis
 from capsbench.report.collect import ArmRuns
-from capsbench.report.figures.curves import BANDS, curve_keys, draw_curve
+from capsbench.report.figures.curves import BANDS, curve_keys, curves_text, draw_curve
 from capsbench.report.figures.style import Plate, arm_looks, dress, legend, new_figure
 
 
@@ -29,6 +29,7 @@ def learning_plate(analysis: Analysis) -> Plate | None:
             epochs, seconds, errors = found
             draw_curve(by_epoch, epochs, errors, styles[name], limits=(1e-3, 100))
             draw_curve(by_time, np.median(seconds, axis=0), errors, styles[name], limits=(1e-3, 100))
+    curves = {name: (found[0], found[2]) for name, found in histories.items() if found is not None}
     dress(by_epoch, x="epoch", y="validation error %")
     dress(by_time, x="training time (s)")
     by_epoch.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -39,7 +40,7 @@ def learning_plate(analysis: Analysis) -> Plate | None:
         "learning",
         "Validation error during training",
         f"Left by epoch, right by seconds of training (median over seeds); logarithmic scale. {BANDS}",
-        f"Learning curves of {len(shown)} arms.",
+        f"Validation error, %, by epoch. {curves_text(curves, styles)}",
         figure,
     )
 

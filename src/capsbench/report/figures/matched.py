@@ -6,7 +6,7 @@ from jaxtyping import Float
 from capsbench.report.analysis import Analysis
 from capsbench.report.collect import ArmRuns
 from capsbench.report.figures.curves import marker_keys
-from capsbench.report.figures.dots import DOTS, arm_values, draw_dots, height
+from capsbench.report.figures.dots import DOTS, arm_values, dots_text, draw_dots, height
 from capsbench.report.figures.style import Plate, arm_looks, dress, legend, new_figure
 
 PAIRS = {
@@ -58,7 +58,7 @@ def matched_plate(analysis: Analysis) -> Plate | None:
         "Left: every run from its first to its last epoch (marker), on validation images and on transformed validation "
         "images, which select nothing; dashed is the accuracy at which arms are compared. Right: test images at the "
         f"first epoch that reached it, and at the end. {DOTS}" + (f" {'; '.join(never)}." if never else ""),
-        f"In- and out-of-distribution accuracy of {len(set(paths) | set(values))} arms.",
+        f"In- and out-of-distribution accuracy, %. {dots_text(values, rows, styles)}",
         figure,
     )
 

@@ -2,7 +2,7 @@
 
 from capsbench.report.analysis import Analysis
 from capsbench.report.figures.curves import marker_keys
-from capsbench.report.figures.dots import DOTS, arm_values, draw_dots, height
+from capsbench.report.figures.dots import DOTS, arm_values, dots_text, draw_dots, height
 from capsbench.report.figures.style import Plate, arm_looks, dress, legend, new_figure
 
 FOUND = {"overlap/exact_match": "both digits found", "overlap/recall": "digits found"}
@@ -22,7 +22,7 @@ def overlap_plate(analysis: Analysis) -> Plate | None:
     if rebuilt:
         draw_dots(panels[1], rebuilt, REBUILT, styles)
         dress(panels[1], x="squared error per pixel", grid="x")
-        panels[1].set_xlim(left=0)
+        panels[1].set_xlim(0, 1.15 * max(float(one.max()) for arm in rebuilt.values() for one in arm.values()))
     for axes in panels:
         axes.tick_params(axis="y", length=0)
     legend(figure, *marker_keys(styles, set(found) | set(rebuilt)))
@@ -31,6 +31,6 @@ def overlap_plate(analysis: Analysis) -> Plate | None:
         "Two digits, one over the other",
         "The two largest scores are the answer. Both digits found: they are the two classes (Sabour et al. 2017); "
         f"digits found: share of the classes that are among them (Mazzia et al. 2021), which is higher. {DOTS}",
-        f"Exact match and recall of {len(found)} arms.",
+        f"Share in %. {dots_text(found, FOUND, styles)}",
         figure,
     )

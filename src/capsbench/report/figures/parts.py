@@ -4,7 +4,7 @@ import re
 
 from capsbench.report.analysis import Analysis
 from capsbench.report.figures.curves import marker_keys
-from capsbench.report.figures.dots import DOTS, arm_values, draw_dots, height, measured
+from capsbench.report.figures.dots import DOTS, arm_values, dots_text, draw_dots, height, measured
 from capsbench.report.figures.style import Plate, arm_looks, dress, legend, new_figure
 
 NAMES = {"clean": "unspoilt", "swapped_sides": "left and right swapped", "swapped_ends": "top and bottom swapped"}
@@ -22,22 +22,23 @@ def parts_plate(analysis: Analysis) -> Plate | None:
         return None
     conditions.sort(key=lambda name: (name != "clean", _kind(name)))
     styles = arm_looks(analysis)
-    arms = arm_values(analysis, [f"parts/{name}_claimed" for name in conditions])
-    figure = new_figure(10, 0.9 + height(len(conditions), len(arms)))
+    names = {f"parts/{name}_claimed": condition_name(name) for name in conditions}
+    claimed = arm_values(analysis, list(names), 100)
+    figure = new_figure(10, 0.9 + height(len(conditions), len(claimed)))
     for axes, (what, label) in zip(figure.subplots(1, len(PANELS), sharey=True), PANELS, strict=True):
         rows = {f"parts/{name}_{what}": condition_name(name) for name in conditions}
         draw_dots(axes, arm_values(analysis, list(rows), 100), rows, styles)
         dress(axes, x=label, grid="x")
         axes.tick_params(axis="y", length=0)
         axes.set_xlim(-3, 103)
-    legend(figure, *marker_keys(styles, set(arms)))
+    legend(figure, *marker_keys(styles, set(claimed)))
     return Plate(
         "parts",
         "Is the class still claimed when the parts are in the wrong places?",
         "Claimed: predicted with more confidence than the threshold that nearly all unspoilt validation images pass. A "
         "model that recognises wholes should claim little of what is rearranged. In mixtures of two images either "
         f"class counts as the original one. {DOTS}",
-        f"Shares claimed by {len(arms)} arms under {', '.join(map(condition_name, conditions))}.",
+        f"Original class claimed, %. {dots_text(claimed, names, styles)}",
         figure,
     )
 

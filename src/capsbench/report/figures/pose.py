@@ -2,7 +2,7 @@
 
 from capsbench.report.analysis import Analysis
 from capsbench.report.figures.curves import marker_keys
-from capsbench.report.figures.dots import DOTS, arm_values, draw_dots, height, measured
+from capsbench.report.figures.dots import DOTS, arm_values, dots_text, draw_dots, height, measured
 from capsbench.report.figures.style import Plate, arm_looks, dress, legend, new_figure
 
 
@@ -28,6 +28,6 @@ def pose_plate(analysis: Analysis) -> Plate | None:
         "A ridge regression from the true class's pose (of a CNN: from features cut to the same size) to how the image "
         "was transformed, a probe per class, on images that it was not fitted on. 1: read exactly; 0 or less: not at "
         f"all. An image's own slant and size are unknown to the probe, so nobody reaches 1. {DOTS}",
-        f"R2 of {', '.join(rows.values())} for {len(values)} arms.",
+        f"Mean R2. {dots_text(values, rows, styles, decimals=2)}",
         figure,
     )

@@ -4,7 +4,7 @@ import math
 
 from capsbench.report.analysis import Analysis
 from capsbench.report.collect import ArmRuns
-from capsbench.report.figures.curves import BANDS, Curve, curve_keys, draw_curve, stack_curves
+from capsbench.report.figures.curves import BANDS, Curve, arms_text, curve_keys, draw_curve, stack_curves
 from capsbench.report.figures.style import Plate, arm_looks, dress, legend, new_figure
 
 UNITS = {"rotation": "degrees", "scale": "factor", "shear": "factor", "translation": "pixels"}
@@ -38,7 +38,7 @@ def robustness_plate(analysis: Analysis) -> Plate | None:
         "robustness",
         "Accuracy under rotation, scale, shear and translation",
         f"One factor at a time, applied to test images that no arm was trained on. {BANDS}",
-        f"Accuracy of {len(shown)} arms against {', '.join(factors)}; the areas under the curves are in the table.",
+        f"Accuracy of {arms_text(len(shown))} against {', '.join(factors)}; their areas are in the table.",
         figure,
     )
 

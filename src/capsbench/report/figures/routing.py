@@ -2,7 +2,7 @@
 
 from capsbench.report.analysis import Analysis
 from capsbench.report.collect import ArmRuns
-from capsbench.report.figures.curves import BANDS, Curve, curve_keys, draw_curve, stack_curves
+from capsbench.report.figures.curves import BANDS, Curve, curve_keys, curves_text, draw_curve, stack_curves
 from capsbench.report.figures.style import Plate, arm_looks, dress, legend, new_figure
 
 
@@ -40,7 +40,7 @@ def entropy_plate(analysis: Analysis) -> Plate | None:
         "Coupling entropy by routing iteration",
         "Entropy of a primary capsule's coupling divided by that of uniform coupling, mean over capsules and images: 1 "
         f"means that routing decides nothing, 0 that one class capsule takes all. {BANDS}",
-        f"Coupling entropy of {len(curves)} arms.",
+        f"Coupling entropy by iteration. {curves_text(curves, styles)}",
         figure,
     )
 

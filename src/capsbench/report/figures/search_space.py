@@ -84,7 +84,9 @@ def parallel_plate(search: SearchRecord) -> Plate | None:
     axes.set_xlim(-0.3, len(names) + 0.75)
     axes.set_ylim(-0.06, 1.06)
     axes.set_xticks(range(len(names) + 1))
-    axes.set_xticklabels([plain_text(name.replace(".", ". "), 14) for name in (*names, objective)], fontsize=9)
+    # Spaces only let long names break after their dots.
+    ticks = [plain_text(name.replace(".", ". "), 14).replace(". ", ".") for name in (*names, objective)]
+    axes.set_xticklabels(ticks, fontsize=9)
     axes.tick_params(length=0)
     axes.set_yticks([])
     axes.spines[:].set_visible(False)

@@ -13,9 +13,10 @@ from capsbench.report.verdicts import Verdict, judge, p_text, percent_interval, 
 def comparisons_table(analysis: Analysis, pairs: Sequence[Comparison], title: str, caption: str) -> Table:
     """One row per comparison; the two-way interval has a column only where a canary asked for one."""
     arms = analysis.ablation.arms
-    columns = [column for column, _ in _columns(pairs)]
+    found = _columns(pairs, title)
+    columns = [column for column, _ in found]
     rows = [
-        [Cell(arms[pair.a].arm.label), Cell(arms[pair.b].arm.label), *(cell(pair) for _, cell in _columns(pairs))]
+        [Cell(arms[pair.a].arm.label), Cell(arms[pair.b].arm.label), *(cell(pair) for _, cell in found)]
         for pair in pairs
     ]
     headers = [Column("A", numeric=False), Column("B", numeric=False), *columns]
@@ -25,27 +26,31 @@ def comparisons_table(analysis: Analysis, pairs: Sequence[Comparison], title: st
 PairCell = Callable[[Comparison], Cell]
 
 
-def _columns(pairs: Sequence[Comparison]) -> list[tuple[Column, PairCell]]:
+def _columns(pairs: Sequence[Comparison], title: str) -> list[tuple[Column, PairCell]]:
     # Exploratory pairs get no verdict: they were not asked for before the runs were made.
     declared = any(pair.declared for pair in pairs)
-    columns: list[tuple[Column, PairCell]] = [(Column("verdict", numeric=False), _verdict_cell)] if declared else []
+    first, second = f"{title}: paired by image", f"{title}: second opinions"
+    columns: list[tuple[Column, PairCell]] = []
     if len({(pair.metric, pair.checkpoint) for pair in pairs}) > 1:
         columns.append((Column("errors", numeric=False), _metric_cell))
+    columns += [(Column("verdict", first, numeric=False), _verdict_cell)] if declared else []
     columns += [
-        (Column("seeds"), lambda pair: Cell("{} and {}".format(*pair.seeds), dict(zip("AB", pair.seeds, strict=True)))),
-        (Column("B − A %"), _paired(lambda paired: _percent_cell(paired.delta))),
-        (Column("SE %"), _paired(lambda paired: Cell(f"{100 * paired.se:.3f}", {"": 100 * paired.se}))),
-        (Column("95 % interval"), _paired(lambda paired: _interval_cell(paired.low, paired.high))),
-        (Column("p"), _paired(lambda paired: _p_cell(paired.p))),
-        *([(Column("p Holm"), lambda pair: _p_cell(pair.p_holm))] if declared else []),
-        (Column("permutation p"), lambda pair: _p_cell(pair.permutation_p)),
-        (Column("P(A better)"), _better_cell),
+        (Column("B − A %", first), _paired(lambda paired: _percent_cell(paired.delta))),
+        (Column("SE %", first), _paired(lambda paired: Cell(f"{100 * paired.se:.3f}", {"": 100 * paired.se}))),
+        (Column("95 % interval", first), _paired(lambda paired: _interval_cell(paired.low, paired.high))),
+        (Column("p", first), _paired(lambda paired: _p_cell(paired.p))),
+        *([(Column("p Holm", first), lambda pair: _p_cell(pair.p_holm))] if declared else []),
+        (Column("could have seen %", first), _paired(_detectable_cell)),
+        (
+            Column("seeds", second),
+            lambda pair: Cell("{} and {}".format(*pair.seeds), dict(zip("AB", pair.seeds, strict=True))),
+        ),
+        (Column("permutation p", second), lambda pair: _p_cell(pair.permutation_p)),
+        (Column("P(A better)", second), _better_cell),
     ]
     if any(pair.two_way for pair in pairs):
-        columns.append(
-            (Column("two-way interval"), lambda pair: _interval_cell(*(pair.two_way or (math.nan, math.nan))))
-        )
-    columns.append((Column("could have seen %"), _paired(_detectable_cell)))
+        two_way = Column("two-way interval", second)
+        columns.append((two_way, lambda pair: _interval_cell(*(pair.two_way or (math.nan, math.nan)))))
     return columns
 
 

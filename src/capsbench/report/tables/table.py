@@ -11,12 +11,13 @@ import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 
 MISSING = "–"
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 # Longer headers and texts are broken into lines of at most this many letters.
 LATEX_HEADER, LATEX_TEXT = 16, 28
+# Longer texts of a column are given a wide one in HTML.
+HTML_TEXT = 16
 LATEX = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -74,7 +75,7 @@ class Table:
     Attributes:
         title: what the table is about.
         caption: what +- is, how checkpoints were chosen, how many seeds.
-        columns: the first one names the row and is repeated where groups are printed apart.
+        columns: the first ones name the row and are repeated where groups are printed apart.
         rows: one cell per column.
         label: LaTeX label.
     """
@@ -90,11 +91,10 @@ class Table:
         return to_html(self)
 
     def parts(self) -> list["Table"]:
-        """One narrow table per group of columns, each with the first column; columns without a group come in all."""
-        names = [name for name, _ in groupby(column.group for column in self.columns[1:])]
+        """One narrow table per group of columns; columns without a group name the row and come in all."""
         parts = []
-        for name in dict.fromkeys(names):
-            places = [0, *(place for place, column in enumerate(self.columns) if place and column.group == name)]
+        for name in dict.fromkeys(column.group for column in self.columns if column.group) or [""]:
+            places = [place for place, column in enumerate(self.columns) if column.group in ("", name)]
             parts.append(
                 Table(
                     name or self.title,
@@ -177,7 +177,7 @@ def to_html(table: Table) -> str:
 
 def _html_part(table: Table) -> str:
     title = html.escape(table.title)
-    kinds = [' class="number"' if column.numeric else "" for column in table.columns]
+    kinds = [_html_kind(table, place) for place in range(len(table.columns))]
     head = "".join(
         f'<th scope="col"{kind}>{html.escape(column.header)}</th>'
         for column, kind in zip(table.columns, kinds, strict=True)
@@ -191,14 +191,26 @@ def _html_part(table: Table) -> str:
     for row in table.rows:
         first, *others = (html.escape(cell.text) for cell in row)
         cells = "".join(f"<td{kind}>{text}</td>" for text, kind in zip(others, kinds[1:], strict=True))
-        lines.append(f'<tr><th scope="row">{first}</th>{cells}</tr>')
+        lines.append(f'<tr><th scope="row"{kinds[0]}>{first}</th>{cells}</tr>')
     return "\n".join([*lines, "</tbody></table></div>"])
+
+
+def _html_kind(table: Table, place: int) -> str:
+    """Numbers stay on one line at the right; long texts get room, so that no row grows tall off the screen's edge."""
+    if table.columns[place].numeric:
+        return ' class="number"'
+    return ' class="long"' if max((len(row[place].text) for row in table.rows), default=0) > HTML_TEXT else ""
 
 
 def markdown_text(text: str) -> str:
     """Text that Markdown shows as it is, on one line."""
     escaped = re.sub(r"([\\`*_\[\]|#~])", r"\\\1", " ".join(text.split()))
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def code_block(lines: Sequence[str]) -> str:
+    """Lines that Markdown shows as they are, to be copied; what a terminal would obey is left out."""
+    return "\n".join("    " + "".join(letter for letter in line if letter.isprintable()) for line in lines)
 
 
 def latex_text(text: str) -> str:

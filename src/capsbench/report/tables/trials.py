@@ -39,7 +39,7 @@ def _table(search: SearchRecord, trials: list[Trial], title: str, caption: str, 
         Column("trial", numeric=False),
         Column("state", numeric=False),
         *(Column(f"{name} ({direction})") for name, direction in search.objectives.items()),
-        *(Column(name) for name in search.space),
+        *(Column(name, numeric=not axis.choices) for name, axis in search.space.items()),
         *(Column(name) for name in costs.values()),
         Column("note", numeric=False),
     ]
