@@ -1,8 +1,8 @@
 """What the study engine itself costs: many runs that only sleep, through real workers and forked children.
 
-    python scripts/measure_engine.py --runs 2000 --workers 1 --out engine-1.json
-    python scripts/measure_engine.py --runs 2000 --workers 2 --out engine-2.json
-    python scripts/measure_engine.py --runs 1000 --kind search
+    python scripts/measure_engine.py --runs 2000 --workers 1 --out results
+    python scripts/measure_engine.py --runs 2000 --workers 2 --out results
+    python scripts/measure_engine.py --runs 1000 --kind search --out results
 
 A run's cost is the time from one start to the next on the same worker, less what the run itself slept. It is given for
 the first and the last tenth of the runs too, which shows whether it grows with what is done. When the sweep has ended,
@@ -109,15 +109,12 @@ def costs(folder: Path) -> list[tuple[float, float]]:
 
 def measure(kind: str, runs: int, workers: int, storage: str | None, sampler: str) -> dict[str, Any]:
     """Carry the runs out in a folder of their own, look at it from outside, and start again with a few more."""
-    from capsbench.training.provenance import provenance
-
     with tempfile.TemporaryDirectory(prefix="capsbench-engine-") as name:
         folder = Path(name)
         (folder / "mine.yaml").write_text(design(kind, runs, sampler))
         options = ["--workers", str(workers), *(["--storage", storage] if storage else [])]
         sweep = command("sweep", "mine.yaml", "--no-report", "hydra.sweeper.program=measure_engine", *options)
         status = command("status", "mine.yaml", *(["--storage", storage] if storage else []))
-        load = os.getloadavg()
         whole = timed(sweep, folder)
         found = [cost for _, cost in costs(folder)]
         tenth = max(1, len(found) // 10)
@@ -137,27 +134,26 @@ def measure(kind: str, runs: int, workers: int, storage: str | None, sampler: st
             "whole_seconds": whole["wall"], "status_seconds": min(look["wall"] for look in at_end),
             "status_cpu_seconds": min(look["cpu"] for look in at_end),
             "start_with_nothing_to_do_seconds": nothing["wall"],
-            "second_start_to_first_run_seconds": first - begun, "load_before": load, "load_after": os.getloadavg(),
+            "second_start_to_first_run_seconds": first - begun,
             "bytes_per_run": sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / runs,
-            "provenance": provenance(),
         }  # fmt: skip
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and keep."""
+    from capsbench.bench.figures import Figures
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=2000)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--kind", choices=["ablation", "search"], default="ablation")
     parser.add_argument("--sampler", default="tpe")
     parser.add_argument("--storage", help="instead of a journal file: postgresql+psycopg://USER@HOST/DATABASE")
-    parser.add_argument("--out", type=Path, help="also write the JSON to this file")
+    parser.add_argument("--out", type=Path, help="folder that keeps the figures, usually results")
     arguments = parser.parse_args()
+    figures = Figures("engine")
     found = measure(arguments.kind, arguments.runs, arguments.workers, arguments.storage, arguments.sampler)
-    text = json.dumps(found, indent=1)
-    print(text)
-    if arguments.out is not None:
-        arguments.out.write_text(text + "\n")
+    figures.keep(found, arguments.out)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
 """Time the commands that read many run folders, on folders that the tests' fake runs fill.
 
-    python scripts/measure_many_runs.py [RUNS] [--keep FOLDER] [--commands status sweep report]
+    python scripts/measure_many_runs.py [RUNS] [--keep FOLDER] [--commands status sweep report] [--out results]
 
-Prints one line of JSON: seconds and peak memory of each command, the load of the machine, and what was run. The runs
-are finished ones of a real sweep file (20 arms), with 1,000 test images each; what is timed is the command line itself,
-from its start to its end.
+Seconds and peak memory of each command. The runs are finished ones of a real sweep file (20 arms), with 1,000 test
+images each; what is timed is the command line itself, from its start to its end.
 """
 
 import argparse
@@ -72,19 +71,24 @@ def measure(words: list[str], folder: Path) -> dict[str, float | str]:
 
 
 def main() -> None:
-    """Fabricate, time, print."""
+    """Fabricate, time, keep."""
+    from capsbench.bench.figures import Figures
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="?", type=int, default=10_000)
     parser.add_argument("--keep", type=Path, help="make the folders here and keep them, or use those that are here")
     parser.add_argument("--commands", nargs="+", choices=COMMANDS, default=list(COMMANDS))
+    parser.add_argument("--out", type=Path, help="folder that keeps the figures, usually results")
     arguments = parser.parse_args()
+    out = arguments.out and arguments.out.absolute()  # making the runs changes the folder
+    figures = Figures("many_runs")
     with tempfile.TemporaryDirectory() as temporary:
         folder = (arguments.keep or Path(temporary)).absolute()
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "many.yaml").exists():
             fabricate(folder, arguments.runs)
         found = {name: measure(COMMANDS[name], folder) for name in arguments.commands}
-    print(json.dumps({"runs": arguments.runs, "load": os.getloadavg(), "cores": os.cpu_count(), **found}, indent=1))
+    figures.keep({"runs": arguments.runs, **found}, out)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How many trials a second a study's storage carries, and how many bytes a run takes there and on disk.
 
-    python scripts/measure_storage.py --out results/storage.json    # a journal file, and a PostgreSQL started for it
+    python scripts/measure_storage.py --out results    # a journal file, and a PostgreSQL started for it
     python scripts/measure_storage.py --workers 8 32 --storage postgresql+psycopg://USER@HOST/DATABASE
 
 The workers are those of `capsbench sweep` with their whole traffic (queue, signs of life, taking over, telling), but
@@ -11,7 +11,6 @@ one's end, by the storage's own times. `longest_ms` is the longest that any tria
 import argparse
 import json
 import multiprocessing
-import os
 import subprocess
 import sys
 import tempfile
@@ -21,33 +20,36 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from capsbench.processes import this_process
 from capsbench.studies import queue
+from capsbench.studies.runner import Outcome, Runner
 from capsbench.studies.spec import Spec
-from capsbench.studies.sweeper import create_study
-from capsbench.studies.worker import Outcome, Worker
+from capsbench.studies.study import create_study
+from capsbench.studies.worker import Worker
 
 if TYPE_CHECKING:
     from multiprocessing.synchronize import Barrier
 
-    from optuna import Study, Trial
+    from optuna import Study
 
 ARMS = 2
 MODELS = ("capsnet_small", "capsnet")
 
 
-class InstantWorker(Worker):
-    """A worker whose runs are done as soon as they are started."""
+class InstantRunner(Runner):
+    """Runs that are done as soon as they are started."""
 
-    def one_run(self, trial: "Trial", *_: Any, **__: Any) -> Outcome:
+    def run(self, *_: Any, **__: Any) -> Outcome:
         """A result out of nothing."""
-        return Outcome("done", {"test/errors": float(trial.number)})
+        return Outcome("done", {"test/errors": 1.0})
 
 
 def work(spec: Spec, index: int, ready: "Barrier") -> None:
     """One worker process, which composes its configurations before anybody starts: that is no part of the storage."""
-    worker = InstantWorker(spec, index)
+    worker = Worker(spec, index)
+    worker.runner = InstantRunner(spec, index)
     for overrides in spec.arms.values():
-        worker.compose(tuple(overrides))
+        worker.runs.compose(tuple(overrides))
     ready.wait()
     worker.work()
 
@@ -129,16 +131,16 @@ def bytes_of_a_run(model: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure and print."""
-    from capsbench.training.provenance import provenance
+    """Measure and keep."""
+    from capsbench.bench.figures import Figures
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=400)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 8])
     parser.add_argument("--storage", help="a PostgreSQL that runs already, instead of one started here")
-    parser.add_argument("--out", type=Path, help="also write the JSON to this file")
+    parser.add_argument("--out", type=Path, help="folder that keeps the figures, usually results")
     arguments = parser.parse_args()
-    load = os.getloadavg()
+    figures = Figures("storage")
     with ExitStack() as stack:
         address = arguments.storage
         if address is None:
@@ -147,19 +149,7 @@ def main() -> None:
 
             address = stack.enter_context(postgres())
         rates = [measure(where, number, arguments.trials) for where in (None, address) for number in arguments.workers]
-    found = {
-        "command": "python scripts/measure_storage.py " + " ".join(sys.argv[1:]),
-        "rates": rates,
-        "runs": [bytes_of_a_run(model) for model in MODELS],
-        "load_before": load,
-        "load_after": os.getloadavg(),
-        "provenance": provenance(),
-    }
-    text = json.dumps(found, indent=1)
-    print(text)
-    if arguments.out is not None:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(text + "\n")
+    figures.keep({"rates": rates, "runs": [bytes_of_a_run(model) for model in MODELS]}, arguments.out)
 
 
 if __name__ == "__main__":

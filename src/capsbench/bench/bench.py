@@ -1,7 +1,6 @@
 """`capsbench bench`: how fast a training step is here, against what, and where the figures are kept."""
 
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from capsbench.compose import compose
 from capsbench.config_models import RoutingAlgorithm
 from capsbench.files import write_atomic
 from capsbench.training.hardware import pick_machine
-from capsbench.training.provenance import now, provenance
+from capsbench.training.provenance import hardware_slug, now, provenance
 
 
 def expand(names: Sequence[str]) -> list[str]:
@@ -122,9 +121,6 @@ def table(result: dict[str, Any]) -> str:
 def keep(result: dict[str, Any], folder: Path) -> Path:
     """Write the figures to `bench-<hardware>-torch<version>.json`."""
     origin = result["provenance"]
-    hardware = re.sub(r"[^a-z0-9]+", "-", f"{origin['gpu'] or origin['cpu']}-{origin['cores']}-cores".lower()).strip(
-        "-"
-    )
-    path = folder / f"bench-{hardware}-torch{origin['packages']['torch'].split('+')[0]}.json"
+    path = folder / f"bench-{hardware_slug(origin)}-torch{origin['packages']['torch'].split('+')[0]}.json"
     write_atomic(path, json.dumps(result, indent=1) + "\n")
     return path

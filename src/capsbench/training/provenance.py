@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -24,6 +25,12 @@ def now() -> str:
 def provenance() -> dict[str, Any]:
     """What is known about the code and the machine before a run starts."""
     return {**code_state(), **machine(), "command": command(), "started": now()}
+
+
+def hardware_slug(origin: dict[str, Any]) -> str:
+    """A machine's processor and cores as part of a file's name, such as `amd-epyc-2-cores`."""
+    name = f"{origin['gpu'] or origin['cpu']}-{origin['cores']}-cores"
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 def command() -> str:
