@@ -65,6 +65,7 @@ AT_LEAST_ZERO = (
     "data.pad",
     "data.shift",
     "data.brightness",
+    "data.affine",
     "loss.reconstruction_weight",
     "optimizer.weight_decay",
     "optimizer.floor",
@@ -155,7 +156,7 @@ def _check_overlap(cfg: Config) -> None:
     data, loss = cfg.data, cfg.loss.classification
     if not data.overlap:
         return
-    for name in ("crop", "flip", "brightness", "contrast"):
+    for name in ("crop", "affine", "flip", "brightness", "contrast"):
         value = getattr(data, name)
         if value:
             raise CapsbenchError(

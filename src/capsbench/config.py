@@ -133,6 +133,11 @@ class Data:
     crop: int | None = key(
         None, "train on random windows of this height and width, test on the middle; null: whole images"
     )
+    affine: float = key(
+        0.0,
+        "turn, shear and stretch training images, anew in every epoch, as a share of affNIST's ranges (1: up to 20 "
+        "degrees, shear of 0.2, height and width times 0.8 to 1.2); 0: leave them as they are",
+    )
     flip: bool = key(False, "mirror every second training image, drawn anew in every epoch")
     brightness: float = key(0.0, "add up to this many of 255 grey levels to a training image, or take them away")
     contrast: list[float] | None = key(None, "[lowest, highest] factor on a training image's contrast; null: none")

@@ -1,8 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from capsbench.config import Data
+from capsbench.data.affine import RANGES
 from capsbench.data.augment import Augment, apply, augmentation, draw
 from capsbench.data.batches import TrainBatches, epoch_plan, to_unit
 from capsbench.data.splits import middle
@@ -11,6 +15,7 @@ from capsbench.errors import CapsbenchError
 CPU = torch.device("cpu")
 COUNT, SIZE = 40, 10
 ALL = Augment(crop=6, flip=True, brightness=63.0, contrast=(0.2, 1.8), clip=False)
+AFFINE = Augment(affine=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -87,9 +92,56 @@ def test_without_augmentation_batches_are_bit_for_bit_what_they_were(images):
         assert torch.equal(picture, to_unit(window[None])[0])
 
 
-def test_a_resumed_epoch_goes_on_with_the_same_pictures(images):
-    whole = list(batches(images, ALL))
-    resumed = batches(images, ALL)
+def test_affine_changes_are_scipys(images):
+    """Every picture against scipy's interpolation at the places that the drawn matrix names, from the centre."""
+    order, corners = epoch_plan(COUNT, 2, 3, 0)
+    drawn = draw(COUNT, AFFINE, 3, 0).affine
+    padded = torch.nn.functional.pad(images, [2] * 4)
+    pictures = torch.cat([pixels for pixels, _ in batches(images, AFFINE, shift=2)])
+    centre = np.full(2, (SIZE - 1) / 2)
+    for place, picture in enumerate(pictures):
+        row, column = corners[place].tolist()
+        window = padded[order[place], :, row : row + SIZE, column : column + SIZE].numpy()
+        matrix = drawn[place].double().numpy()[::-1, ::-1]  # (right, down) to (row, column)
+        for channel, ours in zip(window.astype(float) / 255, picture, strict=True):
+            expected = ndimage.affine_transform(
+                channel, matrix, centre - matrix @ centre, order=1, mode="grid-constant"
+            )
+            np.testing.assert_allclose(ours, expected, atol=1e-5)
+
+
+def test_affine_draws_fill_affnists_ranges_and_depend_on_seed_and_epoch_alone():
+    """Scale, shear and rotation read back from the matrices by a decomposition of their own."""
+    moves = np.linalg.inv(draw(20_000, AFFINE, 0, 0).affine.double().numpy())
+    down = moves[:, :, 1]  # where the unit vector downwards goes: turned and stretched, not sheared
+    vertical = np.linalg.norm(down, axis=1)
+    rotation = np.rad2deg(np.arctan2(down[:, 0], down[:, 1]))
+    horizontal = np.linalg.det(moves) / vertical
+    shear = -np.einsum("nr,nr->n", moves[:, :, 0], down) / vertical / horizontal
+    for found, (low, high) in zip((rotation, shear, vertical, horizontal), RANGES, strict=True):
+        edge = (high - low) / 200
+        assert low - 1e-5 <= found.min() < low + edge
+        assert high - edge < found.max() <= high + 1e-5
+        assert abs(found.mean() - (low + high) / 2) < 2 * edge
+    assert abs(np.corrcoef([rotation, shear, vertical, horizontal]) - np.eye(4)).max() < 0.03
+    half = np.linalg.inv(draw(20_000, Augment(affine=0.5), 0, 0).affine.double().numpy())[:, :, 1]
+    assert 9.9 < np.rad2deg(np.arctan2(half[:, 0], half[:, 1])).max() <= 10 + 1e-5
+    for seed, epoch, same in ((0, 0, True), (0, 1, False), (1, 0, False)):
+        again = np.linalg.inv(draw(20_000, AFFINE, seed, epoch).affine.double().numpy())
+        assert np.array_equal(moves, again) is same
+
+
+def test_affine_changes_leave_all_other_draws_alone():
+    both, plain = draw(COUNT, replace(ALL, affine=1.0), 3, 0), draw(COUNT, ALL, 3, 0)
+    assert plain.affine is None
+    for name in ("flip", "brightness", "contrast"):
+        assert torch.equal(getattr(both, name), getattr(plain, name))
+
+
+@pytest.mark.parametrize("augment", [ALL, AFFINE], ids=["released", "affine"])
+def test_a_resumed_epoch_goes_on_with_the_same_pictures(images, augment):
+    whole = list(batches(images, augment))
+    resumed = batches(images, augment)
     resumed.load_state_dict({"done": 3})
     for (ours, labels), (theirs, others) in zip(resumed, whole[3:], strict=True):
         assert torch.equal(ours, theirs)
@@ -121,6 +173,9 @@ def test_what_the_configuration_asks_for():
     for contrast in ([1.0], [1.8, 0.2], [-1.0, 1.0], [1, 2, 3]):
         with pytest.raises(CapsbenchError, match=r"data\.contrast=.*expected \[lowest, highest\]"):
             augmentation(Data(contrast=contrast))
+    assert augmentation(Data(affine=0.5)) == Augment(affine=0.5)
+    with pytest.raises(CapsbenchError, match=r"data\.affine=3\.0: expected 0 to 2 times affNIST's ranges"):
+        augmentation(Data(affine=3.0))
     with pytest.raises(CapsbenchError, match=r"data\.brightness=300\.0: expected 0 to 255"):
         augmentation(Data(brightness=300.0))
 

@@ -3,7 +3,8 @@ import pytest
 import torch
 from scipy import ndimage, stats
 
-from capsbench.evaluation.transforms import IDENTITY, RANGES, draw_parameters, fits, matrices, transform, undo
+from capsbench.data.affine import RANGES, matrices
+from capsbench.evaluation.transforms import IDENTITY, draw_parameters, fits, transform, undo
 
 
 def parameters(**given):

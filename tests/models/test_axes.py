@@ -38,7 +38,7 @@ CAPSNET = {
     "kernel": [f"model.{layer}_kernel={size}" for layer in ("stem", "primary") for size in (3, 5, 7)],
     "depth": ["model.stem_depth=2", "model.stem_depth=3"],
     "matched controls": ["model=cnn_parameter_matched", "model=cnn_mac_matched", "model=cnn_modern"],
-    "augmentation": ["data.shift=0", "data=mnist_expanded"],
+    "augmentation": ["data.shift=0", "data=mnist_expanded", "data.affine=1"],
     "train fraction": ["data.train_images=5500"],
 }
 CNN = {

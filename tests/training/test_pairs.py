@@ -122,6 +122,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(root, monkeypatch):
     ("overrides", "message"),
     [
         (["data.flip=true"], "data.flip=True with data.overlap=true"),
+        (["data.affine=1"], r"data.affine=1.0 with data.overlap=true"),
         (["data.contrast=[0.5,1.5]"], r"data.contrast=\[0.5, 1.5\] with data.overlap=true"),
         (["loss.classification=spread"], "loss.classification=spread knows one class per image"),
         (["evaluation.matched.enabled=true"], "evaluation.matched.enabled=true compares accuracies on single images"),

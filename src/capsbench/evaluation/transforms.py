@@ -18,9 +18,10 @@ image goes to M p + t with M = rotation . shear . scale: scaled first, then shea
 """
 
 import torch
-from jaxtyping import Bool, Float, Float32, Float64, UInt8
+from jaxtyping import Bool, Float32, Float64, UInt8
 from torch import Tensor
-from torch.nn import functional
+
+from capsbench.data.affine import RANGES, matrices, sample
 
 PARAMETERS = (
     "rotation",
@@ -31,8 +32,6 @@ PARAMETERS = (
     "vertical_translation",
 )
 IDENTITY = (0.0, 0.0, 1.0, 1.0, 0.0, 0.0)
-# Lower and upper end of rotation, shear, vertical and horizontal scale; translations depend on the image.
-RANGES = ((-20.0, 20.0), (-0.2, 0.2), (0.8, 1.2), (0.8, 1.2))
 
 
 def draw_parameters(
@@ -67,19 +66,6 @@ def draw_parameters(
     return torch.stack(drawn, dim=1)
 
 
-def matrices(parameters: Float[Tensor, "images numbers"]) -> Float64[Tensor, "images 2 2"]:
-    """M of each transformation, from the first four of its numbers."""
-    rotation, shear, vertical, horizontal = parameters[:, :4].cpu().double().T
-    cosine, sine = rotation.deg2rad().cos(), rotation.deg2rad().sin()
-    return torch.stack(
-        [
-            torch.stack([(cosine - sine * shear) * horizontal, sine * vertical], dim=-1),
-            torch.stack([(-sine - cosine * shear) * horizontal, cosine * vertical], dim=-1),
-        ],
-        dim=-2,
-    )
-
-
 def transform(
     images: UInt8[Tensor, "images channels height width"], parameters: Float32[Tensor, "images 6"], pad: int
 ) -> UInt8[Tensor, "images channels frame_height frame_width"]:
@@ -98,20 +84,8 @@ def resample(
     offset: Float64[Tensor, "images 2"],
     pad: int,
 ) -> UInt8[Tensor, "images channels frame_height frame_width"]:
-    """Each output pixel p takes the image's value at matrix p + offset, both measured from the centres."""
-    height, width = images.shape[2:]
-    rows, columns = height + 2 * pad, width + 2 * pad
-    # grid_sample with align_corners=False puts -1 and 1 at the image's edges: x pixels from the centre are 2 x / width.
-    # Written out rather than left to affine_grid, whose matrix product TF32 or autocast would make coarse.
-    unit = torch.tensor([2 / width, 2 / height], dtype=torch.float64)
-    matrix, offset = matrix * unit[:, None], offset * unit
-    a, b, c, d = (part.float().to(images.device)[:, None, None] for part in matrix.flatten(1).T)
-    e, f = (part.float().to(images.device)[:, None, None] for part in offset.T)
-    x = torch.arange(columns, device=images.device) - (columns - 1) / 2
-    y = (torch.arange(rows, device=images.device) - (rows - 1) / 2)[:, None]
-    grid = torch.stack([(a * x + e) + b * y, (c * x + f) + d * y], dim=-1)
-    sampled = functional.grid_sample(images.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    return sampled.round_().clamp_(0, 255).to(torch.uint8)
+    """Each output pixel p takes the image's value at matrix p + offset (see `sample`), rounded to bytes."""
+    return sample(images.float(), matrix, offset, pad).round_().clamp_(0, 255).to(torch.uint8)
 
 
 def undo(
