@@ -100,6 +100,22 @@ def test_show_writes_the_picture_and_says_what_is_on_it(small, tmp_path):
         assert picture.format == "PNG"
 
 
+def test_show_has_pairs_and_frames_where_they_are_asked_for(small, tmp_path):
+    """Sheets are as many pixels wide as 24 pictures, and a pair of digits is brighter than one."""
+    root, light, widths = str(small.write(tmp_path / "data")), [], []
+    for name, cfg in (
+        ("plain", Data(root=root)),
+        ("framed", Data(root=root, pad=4)),
+        ("paired", Data(root=root, pad=4, shift=4, overlap=True)),
+    ):
+        assert commands.show(cfg, tmp_path / name).startswith("mnist: 10 classes, grey images of 28 x 28 pixels\n")
+        with Image.open(tmp_path / name) as picture:
+            light.append(255 - np.array(picture.convert("L")).astype(float).mean())
+            widths.append(picture.width)
+    assert widths[1] - widths[0] == widths[2] - widths[0] == 24 * (2 * 36 - 2 * 28)
+    assert light[1] > light[2] > 0
+
+
 def test_show_into_an_impossible_place(small, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(CapsbenchError, match=r"cannot write .*file/sheet\.png"):

@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from capsbench.data.datasets import Dataset
-from capsbench.data.show import contact_sheet, describe
+from capsbench.data.show import contact_sheet, describe, framed, paired
 
 
 def dataset(channels: int) -> Dataset:
@@ -71,3 +71,30 @@ def test_real_digits_make_a_readable_sheet(mnist, tmp_path):
     rows, columns = np.nonzero(pixels == 0)
     cell = pixels[rows.min() : rows.min() + 56, columns.min() : columns.min() + 56]
     np.testing.assert_array_equal(cell[::2, ::2], first_zero)
+
+
+def test_pairs_stand_in_the_row_of_their_first_image():
+    """Each of three classes lights pixels of its own, so that a pair shows both of its classes."""
+    labels = torch.arange(30) % 3
+    images = torch.zeros(30, 1, 8, 8, dtype=torch.uint8)
+    for image, label in zip(images, labels.tolist(), strict=True):
+        image[0, 2 * label + 1, 2:6] = 40 * (label + 1)
+    made = paired(Dataset("toy", images, labels, images, labels, ("ant", "bee", "cat")), pad=2, shift=0)
+    for pictures, firsts, each in (
+        (made.train_images, made.train_labels, 10),
+        (made.test_images, made.test_labels, 8),
+    ):
+        assert pictures.shape[1:] == (1, 12, 12)
+        assert firsts.tolist() == [label for label in range(3) for _ in range(each)]
+        for picture, label in zip(pictures, firsts.tolist(), strict=True):
+            found = set(picture.unique().tolist()) - {0}
+            assert 40 * (label + 1) in found
+            assert len(found) == 2
+
+
+def test_a_frame_is_zeros_around():
+    one = dataset(1)
+    made = framed(one, 3)
+    assert made.train_images.shape[2:] == made.test_images.shape[2:] == (20, 20)
+    assert torch.equal(made.test_images[:, :, 3:-3, 3:-3], one.test_images)
+    assert made.train_images.sum() == one.train_images.sum()

@@ -103,7 +103,8 @@ def show(cfg: Data, out: Path) -> str:
     """Write a contact sheet of a data set as PNG.
 
     Args:
-        cfg: the `data` group; `size` and `crop` are applied.
+        cfg: the `data` group; `size`, `pad` and `overlap` show, shifts and whatever else is drawn anew in every epoch
+            do not.
         out: the file to write.
 
     Returns:
@@ -113,11 +114,12 @@ def show(cfg: Data, out: Path) -> str:
         CapsbenchError: files missing or damaged, or `out` cannot be written.
     """
     from capsbench.data.datasets import load_dataset
-    from capsbench.data.show import contact_sheet, describe
+    from capsbench.data.show import contact_sheet, describe, framed, paired
 
     dataset = load_dataset(cfg)
+    shown = paired(dataset, cfg.pad, cfg.shift) if cfg.overlap else framed(dataset, cfg.pad)
     try:
-        contact_sheet(dataset, out)
+        contact_sheet(shown, out, (len(dataset.train_labels), len(dataset.test_labels)))
     except OSError as error:
         raise CapsbenchError(f"cannot write {out}: {error.strerror or error}") from error
     return f"{describe(dataset)}\ncontact sheet written to {out}"

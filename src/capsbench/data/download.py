@@ -151,7 +151,12 @@ def _receive(download: Download, stream: BufferedRandom, *, progress: bool, paus
 
     failures = 0
     with tqdm(
-        total=download.size, unit="B", unit_scale=True, desc=download.name, disable=not progress, leave=False
+        total=download.size,
+        unit="B",
+        unit_scale=True,
+        desc=download.name,
+        disable=None if progress else True,
+        leave=False,
     ) as bar:
         while True:
             before = stream.seek(0, os.SEEK_END)

@@ -1,5 +1,6 @@
 """A data set for the eye: a contact sheet and counts per class."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,10 @@ import torch
 from jaxtyping import Int64, UInt8
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
+from torch.nn import functional
 
 from capsbench.data.datasets import Dataset
+from capsbench.data.overlap import Pairs, fixed_pairs, overlap, train_pairs
 from capsbench.files import replacing
 
 TRAIN_COLUMNS = 16
@@ -38,7 +41,32 @@ def describe(dataset: Dataset) -> str:
     return "\n".join([*([dataset.about] if dataset.about else []), head, *table])
 
 
-def contact_sheet(dataset: Dataset, path: Path) -> Path:
+def framed(dataset: Dataset, pad: int) -> Dataset:
+    """The data set in the frame that `data.pad` gives its images."""
+    train, test = (functional.pad(part, [pad] * 4) for part in (dataset.train_images, dataset.test_images))
+    return replace(dataset, train_images=train, test_images=test)
+
+
+def paired(dataset: Dataset, pad: int, shift: int) -> Dataset:
+    """Pairs of images on top of each other, as `data.overlap` asks for, under the class of the first of each.
+
+    As many of each class as a sheet has room for: some first training pairs of seed 0 and of the fixed test pairs.
+    """
+    train = train_pairs(dataset.train_labels, 0, 0, shift)
+    test = fixed_pairs(dataset.test_labels, 1, shift, 0)
+    shown = []
+    for images, labels, pairs, columns in (
+        (dataset.train_images, dataset.train_labels, train, TRAIN_COLUMNS),
+        (dataset.test_images, dataset.test_labels, test, TEST_COLUMNS),
+    ):
+        first = labels[pairs.index[:, 0]]
+        places = torch.cat([(first == label).nonzero().flatten()[:columns] for label in range(len(dataset.classes))])
+        chosen = Pairs(pairs.index[places], pairs.corner[places], shift)
+        shown += [overlap(images, labels, chosen, pad).images, first[places]]
+    return replace(dataset, train_images=shown[0], train_labels=shown[1], test_images=shown[2], test_labels=shown[3])
+
+
+def contact_sheet(dataset: Dataset, path: Path, counts: tuple[int, int] | None = None) -> Path:
     """Write a PNG with a row for each of the first hundred classes.
 
     On the left are the class's first training images, on the right its first test images.
@@ -46,6 +74,7 @@ def contact_sheet(dataset: Dataset, path: Path) -> Path:
     Args:
         dataset: images of one channel (grey), three (RGB) or another number (side by side).
         path: the file to write, whole or not at all.
+        counts: training and test images that the heading gives; None: as many as there are.
 
     Returns:
         `path`.
@@ -65,8 +94,9 @@ def contact_sheet(dataset: Dataset, path: Path) -> Path:
     sheet = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(sheet)
     heading_y = top - FONT_SIZE - GAP
-    draw.text((label_w, heading_y), f"{dataset.name}, training: {len(dataset.train_labels):,}", INK, font, "ls")
-    draw.text((test_left, heading_y), f"test: {len(dataset.test_labels):,}", INK, font, "ls")
+    train_count, test_count = counts or (len(dataset.train_labels), len(dataset.test_labels))
+    draw.text((label_w, heading_y), f"{dataset.name}, training: {train_count:,}", INK, font, "ls")
+    draw.text((test_left, heading_y), f"test: {test_count:,}", INK, font, "ls")
     parts = (
         (label_w, dataset.train_images, dataset.train_labels, TRAIN_COLUMNS),
         (test_left, dataset.test_images, dataset.test_labels, TEST_COLUMNS),
