@@ -74,6 +74,11 @@ def test_html_shows_hostile_text_and_no_foreign_tag():
         assert name in parser.texts
 
 
+def test_html_breaks_names_of_keys_and_only_there():
+    header = to_html(Table("t", "", [Column("model.stem_channels <x>")], [], "t"))
+    assert '<th scope="col" class="number">model.<wbr>stem_<wbr>channels &lt;x&gt;</th>' in header
+
+
 def test_csv_holds_numbers_and_no_formula():
     rows = list(csv.reader(io.StringIO(to_csv(table(HOSTILE)))))
     assert rows[0] == ["arm", "error % mean", "error % sd", "time", "note"]

@@ -179,7 +179,7 @@ def _html_part(table: Table) -> str:
     title = html.escape(table.title)
     kinds = [_html_kind(table, place) for place in range(len(table.columns))]
     head = "".join(
-        f'<th scope="col"{kind}>{html.escape(column.header)}</th>'
+        f'<th scope="col"{kind}>{_html_header(column.header)}</th>'
         for column, kind in zip(table.columns, kinds, strict=True)
     )
     lines = [
@@ -193,6 +193,11 @@ def _html_part(table: Table) -> str:
         cells = "".join(f"<td{kind}>{text}</td>" for text, kind in zip(others, kinds[1:], strict=True))
         lines.append(f'<tr><th scope="row"{kinds[0]}>{first}</th>{cells}</tr>')
     return "\n".join([*lines, "</tbody></table></div>"])
+
+
+def _html_header(text: str) -> str:
+    """Names of keys may be broken after dots, slashes and underscores."""
+    return re.sub(r"([./_])(?=\w)", r"\1<wbr>", html.escape(text))
 
 
 def _html_kind(table: Table, place: int) -> str:
