@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from capsbench.report.claims import CLAIMS
+from capsbench.report.claim_table import CLAIMS
 from capsbench.report.readme import with_results
 from capsbench.report.results_check import read_checked
 from capsbench.report.results_file import read_values, results_files

@@ -110,8 +110,9 @@ def _report_search(design: "Search", arguments: argparse.Namespace, out: Path | 
 
 def _claims(arguments: argparse.Namespace) -> int:
     from capsbench.compose import shipped
-    from capsbench.report.claims import judge_all, read_evidence
+    from capsbench.report.claims import judge_all
     from capsbench.report.claims_page import claims_text, write_claims
+    from capsbench.report.evidence import read_evidence
 
     judged = judge_all(read_evidence(shipped("sweeps"), arguments.root, arguments.results))
     index = write_claims(judged, arguments.out or Path("report") / "claims")

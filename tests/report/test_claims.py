@@ -1,6 +1,8 @@
 """Verdicts on claims, from fake runs whose truth is known."""
 
 import json
+import math
+import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -9,9 +11,12 @@ import pytest
 from capsbench.compose import compose_many, shipped
 from capsbench.config_models import gives_activations
 from capsbench.report.claim_table import AFFINE, CLAIMS, Claim, Evidence, Kind
-from capsbench.report.claims import Standing, arm_hashes, judge_all, judge_claim, read_evidence, weigh
+from capsbench.report.claims import judge_all, judge_claim
 from capsbench.report.claims_file import write_claims_file
 from capsbench.report.claims_page import claims_text, write_claims
+from capsbench.report.effect import Effect, Scale
+from capsbench.report.evidence import arm_hashes, read_evidence
+from capsbench.report.findings import Standing, weigh
 from capsbench.report.report import study
 from capsbench.report.results_file import write_results_file
 from capsbench.sweep_file import Arm, load_sweep
@@ -81,6 +86,61 @@ def test_verdicts_are_the_truth(analyses, evidence, standing):
 def test_declared_comparisons_are_corrected_and_others_say_that_they_are_not(analyses):
     assert "Holm" in weigh(says("bad", "good", Kind.fewer_errors), analyses["fake"]).numbers
     assert "uncorrected" in weigh(says("never", "good", Kind.fewer_errors), analyses["fake"]).numbers
+
+
+def test_effects_are_the_claims_own_difference_with_its_interval(analyses):
+    """B less A of the claim, though the sweep declares (good, bad); 45 images of 10,000 is the truth."""
+    better = weigh(says("bad", "good", Kind.fewer_errors), analyses["fake"]).effect
+    worse = weigh(says("good", "bad", Kind.more_errors), analyses["fake"]).effect
+    assert better.name == "test error, The good one − The bad one"
+    assert better.low < -0.45 < better.high < 0
+    assert (better.value, better.low, better.high) == pytest.approx((-worse.value, -worse.high, -worse.low))
+    assert re.fullmatch(r"−0\.\d+ points \[−0\.\d+, −0\.\d+\]", better.text)
+    time = weigh(says("bad", "good", Kind.less, "time/seconds_per_epoch"), analyses["fake"]).effect
+    assert time.low < 0.5 < time.high < 1
+    assert re.fullmatch(r"0\.\d{3} times \[0\.\d{3}, 0\.\d{3}\]", time.text)
+    level = weigh(says("good", "good", Kind.below, "routing/coupling_entropy", 0.95), analyses["fake"]).effect
+    assert (level.value, level.neutral) == pytest.approx((0.9, 0.95))
+    never = weigh(says("bad", "never", Kind.less, "time/seconds_to_target"), analyses["fake"])
+    assert (never.standing, never.effect.text, never.effect.line) == (Standing.refuted, "never reached", None)
+
+
+def test_effects_are_drawn_in_order():
+    line = Effect("x", Scale.times, 2.0, 1.5, 8 / 3, 1.0).line
+    assert 6 == line["neutral"] < line["low"] < line["value"] < line["high"] == 94
+    # A ratio and its inverse are equally long.
+    assert line["value"] - line["low"] == pytest.approx(line["high"] - line["value"], abs=0.1)
+    assert Effect("x", Scale.points, 0.3, math.nan, math.nan, 0).text == "+0.300 points"
+
+
+def test_epochs_decide_where_no_run_reached_the_target(analyses):
+    item = replace(says("never", "never", Kind.less, "time/seconds_to_target"), instead="time/seconds_per_epoch")
+    assert weigh(item, analyses["fake"]).text.startswith("Seconds an epoch (median of a run's epochs), median: ")
+    reached = weigh(replace(item, b="good"), analyses["fake"])
+    assert reached.evidence.metric == "time/seconds_to_target"
+
+
+def test_what_stands_beside_a_claim_decides_nothing_and_says_what_was_measured(tmp_path):
+    arms = {f"{data}_{name}": Arm(f"{data} {name}") for data in ("one", "two") for name in PAIR}
+    sweep = fake_sweep(arms, seeds=(0, 1, 2), comparisons=())
+    write_runs(tmp_path, sweep, {name: PAIR[name.split("_")[1]] for name in arms})
+    for path in tmp_path.rglob("result.json"):
+        data = '"config": {"data": {"name": "%s", "train_images": 1000}, "trainer": {"epochs": 7, "steps": null}, '
+        path.write_text(path.read_text().replace('"config": {', data % path.parts[-3].split("_")[0]))
+    one, two = (says(f"{data}_bad", f"{data}_good", Kind.fewer_errors) for data in ("one", "two"))
+    judged = judge_claim(replace(claim(one), also=(two,)), {"fake": [study(sweep, tmp_path)]})
+    assert (judged.standing, judged.also[0].standing) == (Standing.supported, Standing.supported)
+    assert judged.across.startswith("Over two, one: P(a run of the second arm makes fewer errors) is 1.00 on average")
+    assert judge_claim(claim(one), {"fake": [study(sweep, tmp_path)]}).across == ""
+    assert judged.findings[0].setting == (
+        "one, 1,000 training images; 7 epochs; 10,000 test images; parameters: one bad 8,215,728, one good 8,215,728; "
+        "Fake CPU 3000, 2 cores"
+    )
+    index = write_claims([judged], tmp_path / "out")
+    for text in (index.read_text(), (tmp_path / "out" / "claims.md").read_text()):
+        assert "eside it, decides nothing: " in text
+        assert "7 epochs" in text
+        assert judged.findings[0].effect.text in text.replace("\\", "")
 
 
 def test_a_claim_needs_all_of_its_evidence(analyses):
@@ -199,14 +259,14 @@ def test_claims_name_metrics_that_runs_of_their_arms_measure(tmp_path, monkeypat
     few = ["evaluation.pose.folds=2", "evaluation.affine.curve_images=4", "evaluation.routing_images=4"]
     cfg = tiny_config(tmp_path, *switches, *few, "trainer.epochs=1", "evaluation.target_accuracy=0")
     measured = train.run(cfg)["metrics"]
-    items = [item for one in CLAIMS for item in (*one.evidence, *one.first_look)]
+    items = [item for one in CLAIMS for item in (*one.evidence, *one.also, *one.first_look)]
     arms = list(dict.fromkeys((item.sweep, arm) for item in items for arm in (item.a, item.b)))
     sweeps = {name: load_sweep(name, shipped("sweeps")) for name, _ in arms}
     configs = compose_many([sweeps[name].overrides(arm) for name, arm in arms])
     asked = {key: found.evaluation for key, found in zip(arms, configs, strict=True)}
     models = {key: found.model for key, found in zip(arms, configs, strict=True)}
     for item in items:
-        assert item.metric in measured, item
+        assert {item.metric, item.instead or item.metric} <= set(measured), item
         group, _, name = item.metric.partition("/")
         for key in ((item.sweep, item.a), (item.sweep, item.b)):
             evaluation = asked[key]
@@ -222,7 +282,7 @@ def test_claims_name_metrics_that_runs_of_their_arms_measure(tmp_path, monkeypat
 def test_claims_name_arms_that_their_sweeps_have():
     sweeps = read_evidence(shipped("sweeps"), shipped("sweeps"))
     for one in CLAIMS:
-        for item in (*one.evidence, *one.first_look):
+        for item in (*one.evidence, *one.also, *one.first_look):
             assert {item.a, item.b} <= set(sweeps[item.sweep][0].ablation.arms), (one.name, item)
     assert len({one.name for one in CLAIMS}) == len(CLAIMS) == 12
 

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from capsbench.errors import CapsbenchError
-from capsbench.report.claims import CLAIMS, judge_all
+from capsbench.report.claim_table import CLAIMS
+from capsbench.report.claims import judge_all
 from capsbench.report.claims_file import write_claims_file
 from capsbench.report.readme import NOTHING, results_section, speed_section, with_results
 from capsbench.report.report import study

@@ -1,11 +1,14 @@
 """The verdicts on what people say about capsules as a small file to be committed: claims.json."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from capsbench.files import write_atomic
-from capsbench.report.claims import Finding, JudgedClaim
+from capsbench.report.claims import JudgedClaim
+from capsbench.report.effect import Effect
+from capsbench.report.findings import Finding
 from capsbench.report.results_file import SCHEMA, sweep_command, to_text
 
 KIND = "claims"
@@ -28,6 +31,8 @@ def _claim(one: JudgedClaim) -> dict[str, Any]:
         "test": one.claim.test,
         "verdict": str(one.standing),
         "findings": [_finding(found) for found in one.findings],
+        "also": [_finding(found) for found in one.also],
+        "across": one.across,
         "to_decide": one.commands,
     }
 
@@ -44,7 +49,15 @@ def _finding(found: Finding) -> dict[str, Any]:
         "verdict": str(found.standing),
         "text": found.text,
         "numbers": found.numbers,
+        "effect": _effect(found.effect) if found.effect else None,
+        "setting": found.setting,
         "seeds": list(found.seeds),
         "evidence": f"{found.origin}.json" if found.origin else None,
         "command": sweep_command(item.sweep, preset) if found.origin else found.command,
     }
+
+
+def _effect(effect: Effect) -> dict[str, Any]:
+    kept = {"value": effect.value, "low": effect.low, "high": effect.high, "neutral": effect.neutral}
+    numbers = {name: float(f"{value:.6g}") for name, value in kept.items() if math.isfinite(value)}
+    return {"name": effect.name, "scale": str(effect.scale), "text": effect.text, **numbers}

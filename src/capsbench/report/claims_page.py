@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from capsbench.files import write_atomic
-from capsbench.report.claims import MIN_SEEDS, JudgedClaim, Standing
+from capsbench.report.claims import JudgedClaim
+from capsbench.report.findings import MIN_SEEDS, Finding, Standing
 from capsbench.report.html import environment
-from capsbench.report.tables.table import markdown_text
+from capsbench.report.tables.table import MISSING, markdown_text
 
 
 def write_claims(judged: Sequence[JudgedClaim], out: Path) -> Path:
@@ -31,16 +32,25 @@ def status_line(judged: Sequence[JudgedClaim]) -> str:
 
 def claims_markdown(judged: Sequence[JudgedClaim]) -> str:
     """A table of all verdicts, then each claim with its test and its numbers."""
-    lines = ["# What people say about capsules, tested", "", f"{status_line(judged)}.", "", "| claim | verdict |"]
-    lines += ["| --- | --- |"]
-    lines += [f"| {markdown_text(one.claim.statement)} | **{one.standing}** |" for one in judged]
+    lines = [
+        "# What people say about capsules, tested",
+        "",
+        f"{status_line(judged)}.",
+        "",
+        "| claim | verdict | effect [95 % interval] |",
+    ]
+    lines += ["| --- | --- | --- |"]
+    lines += [
+        f"| {markdown_text(one.claim.statement)} | **{one.standing}** | {'; '.join(_effects(one)) or MISSING} |"
+        for one in judged
+    ]
     for one in judged:
         lines += ["", f"## {markdown_text(one.claim.statement)}", "", f"**{one.standing}**. {_said(one)}", ""]
         for finding in one.findings:
-            where = f" ({markdown_text(finding.origin)}, seeds {finding.seeds[0]} and {finding.seeds[1]})"
-            numbers = f" {markdown_text(finding.numbers)}." if finding.numbers else ""
-            lines.append(f"- {markdown_text(finding.text)}{numbers}{where if finding.origin else ''}")
-            lines += [f"  - {markdown_text(caveat)}" for caveat in finding.caveats]
+            lines += _finding_lines(finding)
+        for finding in one.also:
+            lines += _finding_lines(finding, "beside it, decides nothing: ")
+        lines += [f"- {markdown_text(one.across)}"] if one.across else []
         lines += [
             f"- first look, decides nothing: {markdown_text(look.text)} ({markdown_text(look.origin)})"
             for look in one.first_look
@@ -48,6 +58,21 @@ def claims_markdown(judged: Sequence[JudgedClaim]) -> str:
         if one.commands:
             lines += ["", "To decide it: " + ", ".join(f"`{command}`" for command in one.commands)]
     return "\n".join(lines) + "\n"
+
+
+def _finding_lines(finding: Finding, lead: str = "") -> list[str]:
+    effect = (
+        f"**{markdown_text(finding.effect.text)}** ({markdown_text(finding.effect.name)}). " if finding.effect else ""
+    )
+    numbers = f" {markdown_text(finding.numbers)}." if finding.numbers else ""
+    where = f" ({markdown_text(finding.origin)}, seeds {finding.seeds[0]} and {finding.seeds[1]}"
+    where += f": {markdown_text(finding.setting)})" if finding.setting else ")"
+    line = f"- {lead}{effect}{markdown_text(finding.text)}{numbers}{where if finding.origin else ''}"
+    return [line, *(f"  - {markdown_text(caveat)}" for caveat in finding.caveats)]
+
+
+def _effects(one: JudgedClaim) -> list[str]:
+    return [markdown_text(f"{found.effect.text} ({found.effect.name})") for found in one.findings if found.effect]
 
 
 def claims_text(judged: Sequence[JudgedClaim]) -> str:

@@ -143,12 +143,17 @@ def _claims_part(claims: Sequence[Mapping[str, Any]]) -> str:
     rows = []
     for claim in claims:
         run = [found for found in claim["findings"] if found["evidence"]]
-        said = " ".join(f"{found['text']} ({found['seeds'][1]} seeds)" for found in run)
+        said = " ".join(f"{_effect(found)}{found['text']} ({found['seeds'][1]} seeds)" for found in run)
         commands = dict.fromkeys(f"`{found['command']}`" for found in run or claim["findings"])
         rows.append([markdown_text(claim["statement"]), f"**{claim['verdict']}**", markdown_text(said) or MISSING])
         rows[-1].append(", ".join(commands))
     head = "**What people say about capsules**, put to tests that were written down before anything ran:"
     return "\n".join([head, "", *_table(["claim", "verdict", "evidence", "command"], rows)])
+
+
+def _effect(found: Mapping[str, Any]) -> str:
+    effect = found.get("effect")
+    return f"{effect['text']} ({effect['name']}). " if effect else ""
 
 
 def _search_part(values: Mapping[str, Any], folder: Path) -> str:

@@ -27,6 +27,7 @@ ORIGIN = ("commit", "dirty", "capsbench", "python", "platform", "cpu", "cores", 
 PACKAGES = ("torch", "pytorch-lightning", "numpy")
 # What of a run's configuration the report reads; the rest follows from the overrides and the commit.
 CONFIG = ("data", "evaluation")
+BUDGET = ("epochs", "steps", "batch_size")
 DIGITS = 6
 
 Values = dict[str, Any]
@@ -139,6 +140,8 @@ def _arm_values(arm: ArmSummary) -> Values:
     done = runs.done[0] if runs.done else None
     config = {name: dict(done.config.get(name) or {}) for name in CONFIG} if done else {}
     config.get("data", {}).pop("root", None)
+    if done and done.config.get("trainer"):
+        config["trainer"] = {name: done.config["trainer"][name] for name in BUDGET if name in done.config["trainer"]}
     values: Values = {
         "name": runs.name,
         "label": runs.arm.label,
