@@ -37,6 +37,7 @@ HOSTILE = [
     'quote " and , comma',
     "[5cm] not an option",
     "* not a star",
+    "日本語 Δμ 😀 → ÷ “quoted” Ĳ Ŧ ŉ",
 ]
 
 
@@ -130,6 +131,15 @@ def test_latex_leaves_no_special_character_bare(text):
     left = re.sub(r"\\[{}$&#_%]", "", latex_text(text))
     left = re.sub(r"\\[a-z]+\{\}|\$\\[a-z]+\$|\$-\$|\{[\[*]\}", "", left)
     assert not set(left) & set("\\{}$&#_%~^[*")
+    assert all(ord(letter) <= 0x17F for letter in left)
+
+
+def test_latex_explains_its_tables_once():
+    text = to_latex(table(["a"]))
+    assert text.count("is the sd.") == 1
+    assert r"\caption{Arms \& \textless{}others\textgreater{}: Errors. " in text
+    assert r"Cost. As Table~\ref{tab:table-errors}.}" in text
+    assert r"\label{tab:table-errors}" in text
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")

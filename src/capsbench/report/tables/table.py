@@ -39,11 +39,21 @@ LATEX = {
     "±": r"$\pm$",
     "−": r"$-$",
     "×": r"$\times$",
+    "÷": r"$\div$",
+    "≤": r"$\leq$",
     "≥": r"$\geq$",
+    "√": r"$\surd$",
+    "→": r"$\to$",
     "–": "--",
     "—": "---",
     "…": r"\ldots{}",
+    "‘": "`",
+    "’": "'",
+    "“": "``",
+    "”": "''",
 }
+# What pdfLaTeX with T1 sets without further packages: Latin-1 and Latin Extended-A, but for what no font has.
+LATEX_LAST, LATEX_LACKS = 0x17F, set("\xa0\xad\u0126\u0127\u0138\u0149\u0166\u0167\u017f")
 
 
 @dataclass(frozen=True)
@@ -146,15 +156,19 @@ def to_csv(table: Table) -> str:
 def to_latex(table: Table) -> str:
     """LaTeX tables in booktabs style, one per group of columns, shrunk where they are wider than the text.
 
-    The document needs the packages array, booktabs and graphicx.
+    The first caption explains them all. The document needs the packages array, booktabs and graphicx.
     """
     blocks = []
-    for part in table.parts():
+    parts = table.parts()
+    for number, part in enumerate(parts):
+        title = part.title if part.title.startswith(table.title) else f"{table.title}: {part.title}"
+        caption = f"{latex_text(title)}. "
+        caption += f"As Table~\\ref{{tab:{parts[0].label}}}." if number else latex_text(part.caption)
         columns = "".join(_latex_column(part, place) for place in range(len(part.columns)))
         lines = [
             r"\begin{table}",
             r"  \centering",
-            f"  \\caption{{{latex_text(part.title)}. {latex_text(part.caption)}}}",
+            f"  \\caption{{{caption}}}",
             f"  \\label{{tab:{part.label}}}",
             r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
             f"  \\begin{{tabular}}{{{columns}}}",
@@ -219,8 +233,14 @@ def code_block(lines: Sequence[str]) -> str:
 
 
 def latex_text(text: str) -> str:
-    """Text that LaTeX sets as it is, on one line."""
-    return "".join(LATEX.get(letter, letter) for letter in " ".join(text.split()) if letter.isprintable())
+    """Text that LaTeX sets as it is, on one line; letters that it lacks are named, so that the document compiles."""
+    return "".join(map(_latex_letter, filter(str.isprintable, " ".join(text.split()))))
+
+
+def _latex_letter(letter: str) -> str:
+    if letter in LATEX:
+        return LATEX[letter]
+    return letter if ord(letter) <= LATEX_LAST and letter not in LATEX_LACKS else f"{{[}}U+{ord(letter):04X}]"
 
 
 def csv_text(text: str) -> str:
