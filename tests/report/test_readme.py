@@ -22,6 +22,8 @@ old
 between
 <!-- speed: begin, old -->
 <!-- speed: end -->
+<!-- engine: begin -->
+<!-- engine: end -->
 after
 """
 

@@ -15,6 +15,7 @@ from capsbench.errors import CapsbenchError
 from capsbench.report.analysis import Analysis, ArmSummary
 from capsbench.report.claims_file import FILE as CLAIMS_FILE
 from capsbench.report.concerns import commits, hardware, packages
+from capsbench.report.engine_section import engine_section
 from capsbench.report.results_check import read_checked
 from capsbench.report.results_file import read_values, results_files, sweep_command
 from capsbench.report.search_file import KIND as SEARCH
@@ -46,6 +47,7 @@ def with_results(readme: str, folder: Path) -> str:
         "picture": _picture(folder / PICTURE, "A report: errors of every arm with intervals, and what differs"),
         "results": results_section(folder),
         "speed": speed_section(folder),
+        "engine": engine_section(folder),
     }
     for name, text in sections.items():
         readme = _put(readme, name, text)

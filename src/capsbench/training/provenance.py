@@ -49,11 +49,12 @@ def code_state() -> dict[str, Any]:
     here = Path(__file__).parent
     top = _git(here, "rev-parse", "--show-toplevel")
     tracked = bool(top) and bool(_git(here, "ls-files", "--error-unmatch", Path(__file__).name))
+    changes = _git(here, "status", "--porcelain", "--untracked-files=no") if tracked else None
     return {
         "capsbench": __version__,
         "commit": _git(here, "rev-parse", "HEAD") if tracked else None,
         "describe": _git(here, "describe", "--always", "--dirty", "--tags") if tracked else None,
-        "dirty": bool(_git(here, "status", "--porcelain", "--untracked-files=no")) if tracked else None,
+        "dirty": None if changes is None else bool(changes),
     }
 
 
