@@ -58,8 +58,8 @@ def test_every_figure_that_is_kept_is_said_with_load_and_commit(tmp_path, script
         "folder of a finished run: capsnet | 132.0 MB |",
         "commands on 10,000 run folders | status 6.2 s, sweep 8.0 s; at most 1,234 MB |",
         "500 runs in one process | +0.0005 MB in use and +6.3 objects a run; file handles from 6 to 7 |",
-        "training with W&amp;B black hole beside metrics.csv alone, 7 rounds | steps take 1.004 times as long; the whole "
-        "run +2.3 s |",
+        "training with W&amp;B black hole beside metrics.csv alone, 7 rounds | steps take 1.004 times as long; the "
+        "whole run +2.3 s |",
     ):
         assert row in text
     assert len([line for line in text.splitlines() if line.startswith("| ")]) == 2 + 6
