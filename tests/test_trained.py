@@ -51,6 +51,15 @@ def answers(folder: Path) -> np.ndarray:
         return arrays["test_predicted"], arrays["test_predicted_selected"]
 
 
+def test_arrays_are_as_good_as_tensors(finished, splits):
+    """Users have NumPy arrays, bytes or doubles."""
+    model = load_run(finished)
+    expected = model.predict(splits.test_images).tolist()
+    pixels = splits.test_images.numpy()
+    assert model.predict(pixels).tolist() == expected
+    assert model.predict(pixels / 255).tolist() == expected
+
+
 def test_three_lines_give_the_predictions_of_the_run(finished, splits):
     for run in find_runs(finished.parents[2]):
         last, selected = answers(run.path)

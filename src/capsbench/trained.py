@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int64, UInt8
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -64,15 +65,20 @@ class TrainedModel(nn.Module):
         elif tuple(images.shape[1:]) != self.shape:
             expected, found = (" x ".join(map(str, shape)) for shape in (self.shape, images.shape[1:]))
             raise CapsbenchError(f"expected images of {expected} (channels, height, width), found {found}")
-        pixels = to_unit(images) if images.dtype == torch.uint8 else images
+        pixels = to_unit(images) if images.dtype == torch.uint8 else images.to(next(self.parameters()).dtype)
         answer: Output = self.network(functional.pad(pixels, [pad] * 4))
         return answer
 
     @torch.inference_mode()
-    def predict(self, images: Tensor, batch_size: int = 100) -> Int64[Tensor, "images *digits"]:
-        """Index into `classes` for each image, two of a network that learnt pairs; on the device of the weights."""
+    def predict(self, images: Tensor | NDArray[Any], batch_size: int = 100) -> Int64[Tensor, "images *digits"]:
+        """Index into `classes` for each image, two of a network that learnt pairs; on the device of the weights.
+
+        Args:
+            images: a tensor or a NumPy array, as `forward` takes them.
+            batch_size: images that are looked at together.
+        """
         device = next(self.parameters()).device
-        scores = [self(batch.to(device)).scores for batch in torch.split(images, batch_size)]
+        scores = [self(batch.to(device)).scores for batch in torch.split(torch.as_tensor(images), batch_size)]
         together = torch.cat(scores)
         return together.topk(2, dim=1).indices if self.config.data.overlap else together.argmax(dim=1)
 
