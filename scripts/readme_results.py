@@ -6,7 +6,7 @@ from pathlib import Path
 
 from capsbench.errors import CapsbenchError
 from capsbench.report.analysis import analyse
-from capsbench.report.readme import with_results
+from capsbench.report.readme import draw_picture, with_results
 from capsbench.report.results_file import read_results_file, read_values, results_files, write_results_file
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -16,6 +16,7 @@ def main() -> int:
     """Exit status 0: README.md is current now; 1: with --check, it was not; 2: a file of results is wrong."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--check", action="store_true", help="write nothing, say whether README.md is current")
+    arguments.add_argument("--picture", metavar="GROUP", help="first draw results/report.png from results/GROUP.json")
     arguments.add_argument(
         "--restate",
         action="store_true",
@@ -24,8 +25,10 @@ def main() -> int:
     given = arguments.parse_args()
     path = ROOT / "README.md"
     try:
-        if given.restate:
+        if given.restate and not given.check:
             restate(ROOT / "results")
+        if given.picture and not given.check:
+            draw_picture(ROOT / "results", given.picture)
         text = with_results(path.read_text(), ROOT / "results")
     except CapsbenchError as error:
         print(error, file=sys.stderr)

@@ -287,6 +287,23 @@ def test_claims_name_arms_that_their_sweeps_have():
     assert len({one.name for one in CLAIMS}) == len(CLAIMS) == 12
 
 
+def test_hostile_names_of_arms_and_data_are_text(tmp_path):
+    hostile = "<script>alert(1)</script> | **b**"
+    arms = {"good": Arm(hostile), "bad": Arm(f"bad {hostile}")}
+    sweep = fake_sweep(arms, seeds=(0, 1, 2), comparisons=())
+    write_runs(tmp_path, sweep, PAIR)
+    for path in tmp_path.rglob("result.json"):
+        path.write_text(path.read_text().replace('"config": {', f'"config": {{"data": {{"name": "{hostile}"}}, '))
+    items = (says("bad", "good", Kind.fewer_errors), says("bad", "good", Kind.less, "time/seconds_per_epoch"))
+    judged = judge_claim(replace(claim(items[0]), also=items[1:]), {"fake": [study(sweep, tmp_path)]})
+    index = write_claims([judged], tmp_path / "out")
+    assert "script" not in Ids(index.read_text()).tags
+    assert hostile in judged.findings[0].setting
+    markdown = (tmp_path / "out" / "claims.md").read_text()
+    assert "<script" not in markdown
+    assert all(len(re.findall(r"(?<!\\)\|", line)) == 4 for line in markdown.splitlines() if line.startswith("|"))
+
+
 class Ids(HTMLParser):
     def __init__(self, text):
         super().__init__()

@@ -8,7 +8,7 @@ from capsbench.errors import CapsbenchError
 from capsbench.report.claim_table import CLAIMS
 from capsbench.report.claims import judge_all
 from capsbench.report.claims_file import write_claims_file
-from capsbench.report.readme import NOTHING, results_section, speed_section, with_results
+from capsbench.report.readme import NOTHING, draw_picture, results_section, speed_section, with_results
 from capsbench.report.report import study
 from capsbench.report.results_file import write_results_file
 from report.fake_runs import PROVENANCE, Truth, fake_sweep, write_runs
@@ -73,6 +73,14 @@ def test_a_picture_is_shown_once_it_is_there(tmp_path):
     assert "report.png" not in with_results(README, tmp_path)
     (tmp_path / "report.png").write_bytes(b"")
     assert f"]({tmp_path.name}/report.png)\n<!-- picture: end -->" in with_results(README, tmp_path)
+
+
+def test_the_picture_is_drawn_from_a_file_of_results(results):
+    path = draw_picture(results, "table1-cpu")
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert "](results/report.png)" in with_results(README, results)
+    with pytest.raises(CapsbenchError, match=r"no table1\.json in .*; there are: table1-cpu"):
+        draw_picture(results, "table1")
 
 
 def test_a_search_stands_beside_the_points_that_were_asked_for(tmp_path):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from capsbench.errors import CapsbenchError
+from capsbench.files import write_atomic
 from capsbench.report.analysis import Analysis, ArmSummary
 from capsbench.report.claims_file import FILE as CLAIMS_FILE
 from capsbench.report.concerns import commits, hardware, packages
@@ -59,6 +60,24 @@ def _put(readme: str, name: str, text: str) -> str:
     if len(marks.findall(readme)) != 1:
         raise CapsbenchError(f"the README needs one section between <!-- {name}: begin --> and <!-- {name}: end -->")
     return marks.sub(lambda _: SECTION.format(name, text), readme)
+
+
+def draw_picture(folder: Path, group: str) -> Path:
+    """Draw the forest plot of a file of results as the README's picture, `report.png`.
+
+    Raises:
+        CapsbenchError: there is no such file of results, or no finished run in it.
+    """
+    from capsbench.report.figures.forest import forest_plate
+
+    known = results_files(folder)
+    if group not in known:
+        raise CapsbenchError(f"no {group}.json in {folder}; there are: {', '.join(known) or 'none'}")
+    plate = forest_plate(read_checked(known[group])[0])
+    if plate is None:
+        raise CapsbenchError(f"{known[group]}: no finished run to draw")
+    write_atomic(folder / PICTURE, plate.png)
+    return folder / PICTURE
 
 
 def results_section(folder: Path) -> str:
