@@ -215,10 +215,11 @@ def _html_header(text: str) -> str:
 
 
 def _html_kind(table: Table, place: int) -> str:
-    """Numbers stay on one line at the right; long texts get room, so that no row grows tall off the screen's edge."""
+    """Numbers and short texts stay on one line; long texts get room, so that no row grows tall off the screen."""
     if table.columns[place].numeric:
         return ' class="number"'
-    return ' class="long"' if max((len(row[place].text) for row in table.rows), default=0) > HTML_TEXT else ""
+    longest = max((len(row[place].text) for row in table.rows), default=0)
+    return ' class="long"' if longest > HTML_TEXT else ' class="short"'
 
 
 def markdown_text(text: str) -> str:
