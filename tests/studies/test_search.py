@@ -8,6 +8,7 @@ import optuna
 import pytest
 
 from capsbench.storage import open_storage
+from capsbench.studies import queue
 from studies.sweeping import SEARCH
 
 
@@ -63,6 +64,17 @@ def test_a_search_stopped_again_and_again_ends_with_the_exact_total(search):
     values = [trial.params["optimizer.lr"] for trial in trials(search) if trial.state.name == "COMPLETE"]
     assert len(set(values)) == 12
     assert search.executions("end") == {"trial/0": 12}
+
+
+def test_two_sweepers_share_one_search_and_end_with_its_total(search):
+    sweepers = [search.start("seconds=0.2"), search.start("seconds=0.2")]
+    for sweeper in sweepers:
+        search.end(sweeper)
+    ended = [trial for trial in trials(search) if trial.state.name == "COMPLETE"]
+    assert len(ended) == 12
+    assert search.executions("end") == search.executions("start") == {"trial/0": 12}
+    assert len({json.dumps(trial.params) for trial in ended}) == 12
+    assert len({trial.user_attrs[queue.WORKER]["session"] for trial in ended}) == 2
 
 
 def test_a_changed_space_is_refused_with_a_way_out(search):
