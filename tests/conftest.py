@@ -1,5 +1,6 @@
 """For all tests: annotated shapes are checked at run time, PyTorch uses two threads in all, and runs can be tiny."""
 
+import logging
 import os
 import warnings
 from pathlib import Path
@@ -28,6 +29,23 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session", autouse=True)
 def two_threads():
     torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was():
+    """Hydra and the commands set up logging for a whole process, and Hydra disables what loggers there are."""
+    known = logging.root.manager.loggerDict
+    names = [None, *(name for name in known if name.partition(".")[0] in ("capsbench", "hydra"))]
+    before = [(logging.getLogger(name), *state(logging.getLogger(name))) for name in names]
+    yield
+    for logger, level, handlers, propagate, disabled in before:
+        logger.setLevel(level)
+        logger.handlers[:], logger.propagate, logger.disabled = handlers, propagate, disabled
+
+
+def state(logger: logging.Logger) -> tuple:
+    """What `logging_as_it_was` restores."""
+    return logger.level, list(logger.handlers), logger.propagate, logger.disabled
 
 
 @pytest.fixture

@@ -32,19 +32,6 @@ def undisturbed_environment(monkeypatch, tmp_path):
     HydraConfig.instance().cfg = None
 
 
-@pytest.fixture(autouse=True)
-def logging_as_it_was():
-    """Hydra and the commands set up logging for a whole process."""
-    import logging
-
-    loggers = [logging.getLogger(name) for name in (None, "hydra", "capsbench")]
-    before = [(logger.level, list(logger.handlers), logger.propagate, logger.disabled) for logger in loggers]
-    yield
-    for logger, (level, handlers, propagate, disabled) in zip(loggers, before, strict=True):
-        logger.setLevel(level)
-        logger.handlers[:], logger.propagate, logger.disabled = handlers, propagate, disabled
-
-
 def capsbench(*arguments: str) -> int:
     """Exit status of a command."""
     sys.argv = ["capsbench", *arguments]

@@ -210,3 +210,21 @@ def test_an_error_gives_the_claim_up(tmp_path):
     with pytest.raises(RuntimeError, match="boom"), Claim(tmp_path):
         raise RuntimeError("boom")
     assert not (tmp_path / "claim").exists()
+
+
+@pytest.mark.parametrize("buried", [True, False], ids=["whole", "half removed"])
+def test_what_a_process_left_that_was_killed_while_it_buried_a_claim_is_removed(tmp_path, buried):
+    grave = tmp_path / ".claim.0123abcd"
+    held_by(tmp_path, pid=dead_process(), started=0.0).parent.rename(grave)
+    if not buried:
+        (grave / "beat").unlink()
+    with Claim(tmp_path):
+        assert not grave.exists()
+
+
+def test_a_living_claim_that_another_process_is_about_to_put_back_is_left_alone(tmp_path):
+    grave = tmp_path / ".claim.0123abcd"
+    with Claim(tmp_path) as living:
+        living.path.rename(grave)
+        with Claim(tmp_path):
+            assert grave.exists()

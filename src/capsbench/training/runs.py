@@ -31,6 +31,7 @@ PRUNED_FILE = "pruned.json"
 SECTIONS = ("run", "metrics", "figures", "config", "provenance", "images")
 MEND = "move it away and run again to make it anew"
 BEAT = "beat"
+GRAVE = ".claim."
 BEAT_SECONDS = 10.0
 STALE_SECONDS = 60.0
 
@@ -151,6 +152,7 @@ class Claim:
         except BaseException:
             self.path.rmdir()
             raise
+        self._clear_graves()
         threading.Thread(target=self._keep_beating, daemon=True).start()
         return self
 
@@ -183,7 +185,7 @@ class Claim:
 
     def _bury(self) -> None:
         """Remove a stale claim; of several processes that find it stale, renaming lets one do so."""
-        grave = self.path.with_name(f".claim.{secrets.token_hex(4)}")
+        grave = self.path.with_name(f"{GRAVE}{secrets.token_hex(4)}")
         try:
             self.path.rename(grave)
             # Between the look and the rename another process may have taken over: then this is its live claim.
@@ -193,6 +195,12 @@ class Claim:
         except OSError:
             return
         rmtree(grave, ignore_errors=True)
+
+    def _clear_graves(self) -> None:
+        """Remove what a process left that was killed while it buried a claim."""
+        for grave in self.path.parent.glob(f"{GRAVE}*"):
+            if _is_stale(grave) or not (grave / BEAT).exists():
+                rmtree(grave, ignore_errors=True)
 
     def _write_beat(self) -> None:
         write_atomic(self.beat, json.dumps(self.me))
