@@ -55,14 +55,18 @@ def _engine(found: Values) -> Iterator[tuple[str, str]]:
 
 
 def _storage(found: Values) -> Iterator[tuple[str, str]]:
-    for rate in found["rates"]:
+    for storage in dict.fromkeys(rate["storage"] for rate in found["rates"]):
+        rates = [rate for rate in found["rates"] if rate["storage"] == storage]
+        speeds = ", ".join(f"{rate['trials_per_second']:.3g}" for rate in rates)
+        waits = ", ".join(f"{rate['longest_ms']:,.0f}" for rate in rates)
+        largest = max(rate["bytes_per_trial"] for rate in rates)
+        workers = ", ".join(f"{rate['workers']}" for rate in rates)
         yield (
-            f"storage alone: {rate['storage']}, {_number(rate['workers'], 'worker')}, {rate['trials']:,} trials",
-            f"{rate['trials_per_second']:.4g} trials/s, {rate['bytes_per_trial']:,} bytes a trial, longest wait "
-            f"{rate['longest_ms']:,.0f} ms",
+            f"storage alone: {storage}, {rates[0]['trials']:,} trials, {workers} workers",
+            f"{speeds} trials/s, longest wait {waits} ms, at most {largest:,} bytes a trial",
         )
-    for run in found["runs"]:
-        yield f"folder of a finished run: {run['model']}", f"{run['bytes'] / 1e6:,.1f} MB"
+    sizes = ", ".join(f"{run['model']} {run['bytes'] / 1e6:,.1f} MB" for run in found["runs"])
+    yield "folder of a finished run", sizes
 
 
 def _many_runs(found: Values) -> Iterator[tuple[str, str]]:
@@ -82,12 +86,13 @@ def _growth(found: Values) -> Iterator[tuple[str, str]]:
 
 
 def _tracking(found: Values) -> Iterator[tuple[str, str]]:
-    for arm, each in found["arms"].items():
-        if arm != "csv":
-            yield (
-                f"training with W&B {arm.replace('_', ' ')} beside metrics.csv alone, {found['rounds']} rounds",
-                f"steps take {each['step_ratio']:.3f} times as long; the whole run {each['run_longer_seconds']:+.1f} s",
-            )
+    arms = {arm.replace("_", " "): each for arm, each in found["arms"].items() if arm != "csv"}
+    ratios = ", ".join(f"{arm} {each['step_ratio']:.2f}" for arm, each in arms.items())
+    longest = max(each["run_longer_seconds"] for each in arms.values())
+    yield (
+        f"training with W&B, a step's time over that with metrics.csv alone, median of {found['rounds']} rounds",
+        f"{ratios}; the whole run at most {longest:+.1f} s",
+    )
 
 
 def _number(count: int, noun: str) -> str:
