@@ -87,9 +87,8 @@ def weigh(item: Evidence, analyses: Sequence[Analysis] | None) -> Finding:
         return weigh(replace(item, metric=item.instead, instead=""), analyses)
     if not min(seeds):
         return replace(finding, text="no finished runs of both arms have what is measured", seeds=seeds)
-    both = [run for name in dict.fromkeys((item.a, item.b)) for run in best.ablation.arms[name].done]
-    caveats = (*finding.caveats, *mixtures(both))
     arms = [best.ablation.arms[name] for name in dict.fromkeys((item.a, item.b))]
+    caveats = (*finding.caveats, *mixtures([run for runs in arms for run in runs.done]))
     finding = replace(finding, seeds=seeds, origin=best.ablation.sweep.group, setting=setting(arms), caveats=caveats)
     if item.metric in ERRORS and item.kind in (Kind.fewer_errors, Kind.more_errors, Kind.same_errors):
         finding = _by_image(finding, best)
