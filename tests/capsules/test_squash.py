@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from capsbench.capsules.squash import at_least_fp32, squash, squash_exponential, squash_hinton
+from capsbench.capsules.squash import at_least_fp32, length_of, squash, squash_exponential, squash_hinton
 from capsbench.config_models import Squash
 
 KINDS = (Squash.hinton, Squash.exponential)
@@ -29,6 +29,14 @@ def test_released_code_squash_of_ones():
     squashed = squash_hinton(torch.ones(8, 10, 1, 6, 6), dim=2)
     assert squashed.shape == (8, 10, 1, 6, 6)
     torch.testing.assert_close(squashed, torch.full((8, 10, 1, 6, 6), 0.5))
+
+
+@pytest.mark.parametrize("dim", [0, 1, -1])
+def test_length_is_the_norm(dim):
+    s = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
+    expected = torch.linalg.vector_norm(s, dim=dim, keepdim=True)
+    torch.testing.assert_close(length_of(s, dim), expected)
+    torch.testing.assert_close(*(torch.autograd.grad(x.pow(3).sum(), s) for x in (length_of(s, dim), expected)))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -163,8 +163,14 @@ def _scale(coupling_JBI: Tensor, poses_BDI: Tensor) -> Float[Tensor, "out batch 
 
 
 def _contract(poses_BDI: Tensor, projected_JBDI: Tensor) -> Float[Tensor, "out batch in_caps"]:
-    """sum_d u_bid p_jbdi, accumulated in single precision or better."""
-    return at_least_fp32(projected_JBDI * poses_BDI).sum(dim=2)
+    """sum_d u_bid p_jbdi, in single precision or better."""
+    outputs, batch, dim, inputs = projected_JBDI.shape
+    dtype = torch.promote_types(projected_JBDI.dtype, torch.float32)
+    total_JBI = projected_JBDI.new_zeros(outputs, batch, inputs, dtype=dtype)
+    # One dimension after the other: nothing of the size of the products is written, and in single precision at that.
+    for d in range(dim):
+        total_JBI.addcmul_(projected_JBDI[:, :, d].to(dtype), poses_BDI[:, d].to(dtype))
+    return total_JBI
 
 
 class _WeightedSum(torch.autograd.Function):

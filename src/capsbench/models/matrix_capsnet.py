@@ -26,7 +26,7 @@ from capsbench.capsules.conv_capsules import (
     window_poses,
 )
 from capsbench.capsules.routing.em import over_parents
-from capsbench.capsules.squash import squash_hinton
+from capsbench.capsules.squash import length_of, squash_hinton
 from capsbench.capsules.votes import StoredVotes
 from capsbench.models.image_size import map_size
 from capsbench.models.matrix_routing import MatrixRouting
@@ -105,7 +105,7 @@ class MatrixCapsNet(nn.Module):
         poses: Tensor = self.pose_norm(flat.view(len(flat), self.types, self.dim, *flat.shape[2:]))
         if not self.learned:
             poses = squash_hinton(poses, dim=2)
-            return poses, torch.linalg.vector_norm(poses, dim=2)
+            return poses, length_of(poses, dim=2).squeeze(2)
         shift = 0.0 if self.cfg.stem_batch_norm else 1.0
         return poses, torch.sigmoid(self.activation_norm(maps[:, self.types * self.dim :]) - shift)
 
