@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
-from capsbench.compose import compose_many
 from capsbench.config import Config, run_hash
 from capsbench.errors import CapsbenchError
+from capsbench.studies.compose_cache import compose_or_recall
 from capsbench.sweep_file import Sweep
 from capsbench.training.identity import is_done
 from capsbench.training.runs import RunFolder, State, run_folder
@@ -63,7 +63,7 @@ def plan(sweep: Sweep, overrides: Sequence[str] = ()) -> list[Planned]:
     fixed = [f"run.group={sweep.group}", "trainer.progress=false", *overrides]
     arms = list(sweep.arms)
     lists = [(*sweep.overrides(arm), f"run.arm={arm}", *fixed) for arm in arms]
-    configs = compose_many(lists)
+    configs = compose_or_recall(lists)
     runs = []
     for seed in sweep.seeds:
         for arm, cfg, texts in zip(arms, configs, lists, strict=True):
