@@ -55,7 +55,7 @@ def test_ours_stand_beside_what_was_published_and_each_is_marked(results):
     assert "ours: error %" in text
     assert "*published: error %*" in text
     assert "`capsbench sweep table1 --preset cpu`; 6 of 12 runs, seeds 0, 1, 2; commit 0123456789; Fake CPU" in text
-    assert "- CNN, max pooling is worse than CapsNet, 3 iterations" in text
+    assert "CNN, max pooling is worse than CapsNet, 3 iterations" in text
     assert "| Max pooling throws away where things are. | **not yet run** | – | `capsbench sweep pooling` |" in text
     assert "[table1-cpu](results/table1-cpu.json) (6 of 12)" in text
 

@@ -121,9 +121,13 @@ def _sweep_part(analysis: Analysis) -> str:
         row = [arm.runs.arm.label, summary_cell(arm.error, 2).text, _interval(arm), _by_seed(arm), _selected(arm)]
         row += [mean_cell(arm.runs, "affine/accuracy", 100, 1).text] * affine
         rows.append([markdown_text(cell) for cell in row] + [_published(arm.runs.arm.published)] * published)
+    if len(rows) == 1:
+        cells = zip(header[1:], rows[0][1:], strict=True)
+        named = "; ".join(f"{name.strip('*')} {cell.strip('*')}" for name, cell in cells)
+        return f"{head} ({_origin(analysis)}): {rows[0][0]}: {named}."
     lines = [f"{head} ({_origin(analysis)}):", "", *_table(header, rows)]
     said = [sentence(pair, ablation).text for pair in analysis.declared if pair.paired]
-    return "\n".join([*lines, *([""] if said else []), *(f"- {markdown_text(text)}" for text in said)])
+    return "\n".join([*lines, *(["", markdown_text(" ".join(said))] if said else [])])
 
 
 def _origin(analysis: Analysis) -> str:
