@@ -93,6 +93,15 @@ def test_missing_key_of_an_older_file_is_composed_anew(cache):
     assert compose_or_recall(ARMS) == expected
 
 
+def test_a_family_that_is_none_is_composed_anew(cache):
+    expected = compose_or_recall(ARMS)
+    (kept,) = cache.iterdir()
+    values = json.loads(kept.read_bytes())
+    values["configs"][0]["family"] = "Nobody"
+    kept.write_text(json.dumps(values))
+    assert compose_or_recall(ARMS) == expected
+
+
 def test_interpolations_are_never_kept(cache, monkeypatch):
     monkeypatch.setenv("PLACE", "here")
     arms = [["run.notes=${oc.env:PLACE}"]]

@@ -172,7 +172,9 @@ def _claims_part(claims: Sequence[Mapping[str, Any]]) -> str:
         commands = dict.fromkeys(f"`{found['command']}`" for found in run or claim["findings"])
         rows.append([markdown_text(claim["statement"]), f"**{claim['verdict']}**", markdown_text(said) or MISSING])
         rows[-1].append(", ".join(commands))
-    head = "**What people say about capsules**, put to tests that were written down before anything ran:"
+    counts = Counter(claim["verdict"] for claim in claims)
+    summed = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
+    head = f"**What people say about capsules**, put to tests that were written down before anything ran: {summed}."
     return "\n".join([head, "", *_table(["claim", "verdict", "evidence", "command"], rows)])
 
 

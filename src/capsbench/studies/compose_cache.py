@@ -59,7 +59,7 @@ def _values(cfg: Config) -> dict[str, Any]:
 
 
 def _config(values: dict[str, Any]) -> Config:
-    family = next(model for model in MODELS.values() if model.__name__ == values["family"])
+    family = {model.__name__: model for model in MODELS.values()}[values["family"]]
     rest = {name: value for name, value in values.items() if name not in ("family", "model")}
     return Config(
         model=_typed(family, values["model"]), **{name: _typed(_hints(Config)[name], rest[name]) for name in rest}
