@@ -72,5 +72,5 @@ def activation_of(poses: Float[Tensor, "*capsules dim"], kind: Squash) -> Float[
 
     The latter is what Choi et al. 2019 do, so that the activation stays below one.
     """
-    length: Tensor = torch.linalg.vector_norm(poses, dim=-1)
+    length = length_of(poses).squeeze(-1)
     return length / math.sqrt(poses.shape[-1]) if kind is Squash.tanh else length
