@@ -5,10 +5,10 @@ import os
 
 import pytest
 
+from capsbench import compose_cache
 from capsbench.compose import compose_many, shipped
+from capsbench.compose_cache import compose_or_recall
 from capsbench.errors import CapsbenchError
-from capsbench.studies import compose_cache
-from capsbench.studies.compose_cache import compose_or_recall
 from capsbench.sweep_file import Sweep, load_sweep
 
 ARMS = [["model=cnn_small", "optimizer.lr=0.002"], ["model=capsnet_small", "trainer.epochs=3", "data.contrast=[0.5,2]"]]

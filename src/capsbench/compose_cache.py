@@ -1,5 +1,5 @@
 """Configurations that were composed before, read back: Hydra takes 65 ms for each arm of a sweep (measured on 2 cores),
-and `capsbench status` wants every arm's identity each time it is asked.
+and `capsbench status` and the claims want every arm's identity each time they are asked.
 
 A file says what it was composed from (every file of `conf`, this package's own top modules, the versions of Hydra and
 OmegaConf, the overrides) and is believed only while all of that is the same. Nothing depends on it: without it, or
@@ -26,6 +26,8 @@ from capsbench.files import write_atomic
 from capsbench.training.identity import plain
 
 KEPT_FILES = 64
+# What a file that cannot be read, or is not what was written, ends in; an OSError where the folder cannot be written.
+UNUSABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
 def compose_or_recall(overrides: Sequence[Sequence[str]]) -> list[Config]:
@@ -38,15 +40,16 @@ def compose_or_recall(overrides: Sequence[Sequence[str]]) -> list[Config]:
     # An interpolation may ask the environment, which no file knows.
     if folder is None or any("$" in word for arm in overrides for word in arm):
         return compose_many(overrides)
-    path = folder / "composed" / f"{_digest(overrides)}.json"
-    origin = {"sources": _sources(), "overrides": [list(arm) for arm in overrides]}
-    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    asked = [list(arm) for arm in overrides]
+    path = folder / "composed" / f"{hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]}.json"
+    origin = {"sources": _sources(), "overrides": asked}
+    with suppress(*UNUSABLE):
         kept = json.loads(path.read_bytes())
         if kept["origin"] == origin:
             return [_config(values) for values in kept["configs"]]
     configs = compose_many(overrides)
     written = json.dumps({"origin": origin, "configs": [_values(cfg) for cfg in configs]})
-    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+    with suppress(*UNUSABLE):
         # Only what comes back as it was is worth keeping.
         if [_config(values) for values in json.loads(written)["configs"]] == configs:
             write_atomic(path, written)
@@ -60,10 +63,8 @@ def _values(cfg: Config) -> dict[str, Any]:
 
 def _config(values: dict[str, Any]) -> Config:
     family = {model.__name__: model for model in MODELS.values()}[values["family"]]
-    rest = {name: value for name, value in values.items() if name not in ("family", "model")}
-    return Config(
-        model=_typed(family, values["model"]), **{name: _typed(_hints(Config)[name], rest[name]) for name in rest}
-    )
+    kinds = {**_hints(Config), "model": family}
+    return Config(**{name: _typed(kind, values[name]) for name, kind in kinds.items()})
 
 
 def _typed(kind: Any, value: Any) -> Any:
@@ -88,10 +89,6 @@ def _sources() -> str:
     for path in sorted([*conf.rglob("*.yaml"), *HERE.glob("*.py")]):
         digest.update(f"{path}\n{path.stat().st_size}\n".encode() + path.read_bytes())
     return digest.hexdigest()
-
-
-def _digest(overrides: Sequence[Sequence[str]]) -> str:
-    return hashlib.sha256(json.dumps([list(arm) for arm in overrides]).encode()).hexdigest()[:16]
 
 
 def _forget_oldest(folder: Path) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from capsbench.compose import compose_many
+from capsbench.compose_cache import compose_or_recall
 from capsbench.config import run_hash
 from capsbench.report.analysis import Analysis, analyse
 from capsbench.report.claim_table import CLAIMS, Claim
@@ -58,7 +58,7 @@ def _committed(path: Path, sweep: Sweep, overrides: Sequence[str]) -> Analysis:
 
 def arm_hashes(sweep: Sweep, overrides: Sequence[str] = ()) -> dict[str, str]:
     """The identity that each arm of a sweep file has now: runs of any other are of another design."""
-    configs = compose_many([(*sweep.overrides(arm), f"run.arm={arm}", *overrides) for arm in sweep.arms])
+    configs = compose_or_recall([(*sweep.overrides(arm), f"run.arm={arm}", *overrides) for arm in sweep.arms])
     return {arm: run_hash(cfg) for arm, cfg in zip(sweep.arms, configs, strict=True)}
 
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
+from capsbench.compose_cache import compose_or_recall
 from capsbench.config import Config, run_hash
 from capsbench.errors import CapsbenchError
-from capsbench.studies.compose_cache import compose_or_recall
 from capsbench.sweep_file import Sweep
 from capsbench.training.identity import is_done
 from capsbench.training.runs import RunFolder, State, run_folder
