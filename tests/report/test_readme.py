@@ -55,9 +55,20 @@ def test_ours_stand_beside_what_was_published_and_each_is_marked(results):
     assert "ours: error %" in text
     assert "*published: error %*" in text
     assert "`capsbench sweep table1 --preset cpu`; 6 of 12 runs, seeds 0, 1, 2; commit 0123456789; Fake CPU" in text
-    assert "CNN, max pooling is worse than CapsNet, 3 iterations" in text
+    assert "\n\nCNN, max pooling is worse than CapsNet, 3 iterations" in text
     assert "| Max pooling throws away where things are. | **not yet run** | – | `capsbench sweep pooling` |" in text
     assert "[table1-cpu](results/table1-cpu.json) (6 of 12)" in text
+
+
+def test_a_sweep_of_one_arm_is_a_sentence_in_which_published_numbers_are_marked(tmp_path):
+    arms = {"capsnet_r3": fake_sweep().arms["capsnet_r3"]}
+    sweep = fake_sweep(arms, name="table1", seeds=(0,), comparisons=())
+    write_runs(tmp_path / "runs", sweep, {"capsnet_r3": Truth(40)}, images=800)
+    write_results_file(study(sweep, tmp_path / "runs"), tmp_path / "results")
+    text = results_section(tmp_path / "results")
+    assert ": CapsNet, 3 iterations: ours: error % " in text
+    assert "; *published: error %* *0.25 ± 0.005 (Sabour 2017, Table 1; published)*." in text
+    assert "|" not in text
 
 
 def test_results_that_contradict_themselves_are_refused(results):

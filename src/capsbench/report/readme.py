@@ -123,7 +123,7 @@ def _sweep_part(analysis: Analysis) -> str:
         rows.append([markdown_text(cell) for cell in row] + [_published(arm.runs.arm.published)] * published)
     if len(rows) == 1:
         cells = zip(header[1:], rows[0][1:], strict=True)
-        named = "; ".join(f"{name.strip('*')} {cell.strip('*')}" for name, cell in cells)
+        named = "; ".join(f"{name} {cell}" for name, cell in cells)
         return f"{head} ({_origin(analysis)}): {rows[0][0]}: {named}."
     lines = [f"{head} ({_origin(analysis)}):", "", *_table(header, rows)]
     said = [sentence(pair, ablation).text for pair in analysis.declared if pair.paired]
