@@ -41,6 +41,13 @@ def plain(stride, padding):
     return lambda maps, weight: functional.conv2d(maps, weight, stride=stride, padding=padding)
 
 
+@pytest.fixture(params=[True, False], ids=["matrix unit", "no matrix unit"])
+def any_unit(request, monkeypatch):
+    """As if this processor had a matrix unit, and as if it had none, whatever it is."""
+    monkeypatch.setattr(convolution, "HAS_MATRIX_UNIT", request.param)
+
+
+@pytest.mark.usefixtures("any_unit")
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("patch_values", [convolution.PATCH_VALUES, 1])
 def test_equals_pytorch(shape, patch_values, monkeypatch):
@@ -51,12 +58,14 @@ def test_equals_pytorch(shape, patch_values, monkeypatch):
     torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.usefixtures("any_unit")
 @pytest.mark.parametrize("shape", SHAPES[:3])
 def test_gradients_are_those_of_the_function(shape):
     maps, weight, stride, padding = example(shape)
     assert torch.autograd.gradcheck(lambda m, w: convolve(m, w, stride, padding), (maps, weight))
 
 
+@pytest.mark.usefixtures("any_unit")
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_form_that_is_compiled_equals_pytorch(shape, monkeypatch):
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
@@ -118,3 +127,20 @@ def test_elsewhere_it_is_pytorchs_own(kernel, padding, autocast, monkeypatch):
     images = torch.rand(1, 1, 9, 9)
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         torch.testing.assert_close(layer(images), nn.Conv2d.forward(layer, images), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "stride", "training", "products"),
+    [(256, 2, True, True), (256, 2, False, False), (255, 2, True, False), (256, 1, True, False)],
+)
+def test_without_a_matrix_unit_only_slow_weight_gradients_are_products(
+    outputs, stride, training, products, monkeypatch
+):
+    monkeypatch.setattr(convolution, "HAS_MATRIX_UNIT", False)
+    calls = []
+    monkeypatch.setattr(convolution, "convolve", lambda *given: calls.append(given) or convolve(*given))
+    layer = Convolution(1, outputs, 7, stride)
+    images = torch.rand(1, 1, 9, 9)
+    with torch.autocast("cpu", torch.bfloat16), torch.set_grad_enabled(training):
+        torch.testing.assert_close(layer(images), nn.Conv2d.forward(layer, images), rtol=0.02, atol=0.02)
+    assert bool(calls) == products

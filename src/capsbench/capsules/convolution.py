@@ -1,7 +1,9 @@
-"""Convolutions as matrix products, for processors that multiply bf16 matrices in a unit of their own (AMX).
+"""Convolutions as matrix products, where oneDNN's large kernels in bf16 are slower than that.
 
-There oneDNN's large kernels reach a fifth of the rate of a plain matrix product, and a CapsNet step is convolutions for
-the most part. Written as products they take a third of the time, copies included (measured on 2 cores).
+A CapsNet step is convolutions for the most part. On processors that multiply bf16 matrices in a unit of their own (AMX)
+oneDNN reaches a fifth of the rate of a plain matrix product, and products take a third of the time, copies included. On
+others only the gradient of many strided filters is slow: 250 ms for CapsNet's primary capsules at batch 128, where
+products take 146 (both measured on 2 cores).
 
 Letters: B batch, I and O input and output channels, H input rows and columns, P output rows and columns, K kernel rows
 and columns; R = K * K * I is what one output value sums over.
@@ -22,6 +24,8 @@ PATCH_VALUES = 32 * 2**20
 FEW_CHANNELS = 16
 # Below, laying out patches costs more than it saves: 5x5 and 3x3 networks were faster with oneDNN.
 LARGE_KERNEL = 7
+# Without a matrix unit oneDNN's weight gradients were as fast at 128 output channels, and faster below.
+MANY_CHANNELS = 256
 # Whether PyTorch may use this processor's AMX tiles; asked for here, as compiled code cannot.
 HAS_MATRIX_UNIT = torch.cpu._is_amx_tile_supported()
 
@@ -32,22 +36,25 @@ class Convolution(nn.Conv2d):
     @override
     def forward(self, input: Float[Tensor, "batch in_channels height width"]) -> Tensor:
         """Equal to `nn.Conv2d` but for rounding."""
-        kernel, padding = self.kernel_size[0], self.padding[0]
-        if isinstance(padding, str) or not multiplies_faster(input, kernel):
+        padding = self.padding[0]
+        if isinstance(padding, str) or not self.multiplies_faster(input):
             return super().forward(input)
         sums = convolve(input.to(torch.bfloat16), self.weight.to(torch.bfloat16), self.stride[0], padding)
         return sums if self.bias is None else sums + self.bias.to(torch.bfloat16)[:, None, None]
 
+    def multiplies_faster(self, maps: Tensor) -> bool:
+        """Whether products win for these weights, on the processor that the maps are on, under bf16 autocast."""
+        return (
+            self.kernel_size[0] >= LARGE_KERNEL
+            and maps.device.type == "cpu"
+            and torch.is_autocast_enabled("cpu")
+            and torch.get_autocast_dtype("cpu") is torch.bfloat16
+            and (HAS_MATRIX_UNIT or (self._has_slow_gradient and torch.is_grad_enabled()))
+        )
 
-def multiplies_faster(maps: Tensor, kernel: int) -> bool:
-    """Whether the kernel is large and the maps are on a processor that multiplies bf16 matrices, under autocast."""
-    return (
-        kernel >= LARGE_KERNEL
-        and maps.device.type == "cpu"
-        and torch.is_autocast_enabled("cpu")
-        and torch.get_autocast_dtype("cpu") is torch.bfloat16
-        and HAS_MATRIX_UNIT
-    )
+    @property
+    def _has_slow_gradient(self) -> bool:
+        return self.stride[0] > 1 and self.out_channels >= MANY_CHANNELS
 
 
 def convolve(
@@ -64,14 +71,14 @@ def convolve(
 
 
 class _Convolve(torch.autograd.Function):
-    """Strided sums and all weight gradients by products of patches; what has stride 1 is fast in oneDNN as it is."""
+    """Weight gradients by products of patches and, with a matrix unit, strided sums and their gradients, too."""
 
     @staticmethod
     def forward(ctx: Any, maps: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
         ctx.save_for_backward(maps, weight)
         ctx.stride, ctx.padding = stride, padding
-        if stride == 1 and maps.shape[1] >= FEW_CHANNELS:
-            return functional.conv2d(maps, weight, padding=padding)
+        if not HAS_MATRIX_UNIT or (stride == 1 and maps.shape[1] >= FEW_CHANNELS):
+            return functional.conv2d(maps, weight, stride=stride, padding=padding)
         kernel = weight.shape[2]
         weight_OR = weight.permute(0, 2, 3, 1).flatten(1)
         maps_BHHI = padded(maps, padding)
@@ -94,7 +101,7 @@ class _Convolve(torch.autograd.Function):
 
 
 def _gradient_of_maps(maps: Tensor, weight: Tensor, sums_BPPO: Tensor, stride: int, padding: int) -> Tensor:
-    if stride == 1:
+    if stride == 1 or not HAS_MATRIX_UNIT:
         sums = sums_BPPO.permute(0, 3, 1, 2)
         gradient: Tensor = conv2d_input(maps.shape, weight, sums, stride, padding)  # type: ignore[no-untyped-call]
         return gradient
@@ -135,11 +142,12 @@ def _positions(height: int, width: int, kernel: int, stride: int) -> tuple[int, 
     return (height - kernel) // stride + 1, (width - kernel) // stride + 1
 
 
-@torch.library.custom_op("capsbench::patches", mutates_args=())
+@torch.library.custom_op("capsbench::patches", mutates_args=(), tags=(torch.Tag.flexible_layout,))
 def patches_BPPR(maps_BHHI: Tensor, first: int, last: int, kernel: int, stride: int) -> Tensor:
     """What each output value of images first to last - 1 sums over: kernel row, kernel column and channel in one axis.
 
-    An operator of its own, so that the compiler does not compute the maps anew for each of their patches.
+    An operator of its own, so that the compiler does not compute the maps anew for each of their patches; it takes maps
+    as they lie, which spares one copy of them for each part.
     """
     part = maps_BHHI[first:last].contiguous()
     batch, height, width, channels = part.shape

@@ -114,9 +114,10 @@ class FactoredVotes:
 
     def uniform_sum(self) -> Poses:
         """(1 / J) sum_i u_j|i, a plain matrix product."""
-        outputs = self.shape[2]
-        sums_JBE = torch.bmm(self.poses_BDI.flatten(1).expand(outputs, -1, -1), self.transforms_JXE)
-        return at_least_fp32(sums_JBE).transpose(0, 1) / outputs
+        batch, _, outputs, dim = self.shape
+        transforms_XN = self.transforms_JXE.transpose(0, 1).flatten(1)
+        sums_BN = self.poses_BDI.flatten(1) @ transforms_XN
+        return at_least_fp32(sums_BN).view(batch, outputs, dim) / outputs
 
     def weighted_sum(self, coupling_JBI: Coupling) -> Poses:
         """s_j = sum_i c_ij u_j|i without storing u_j|i."""
