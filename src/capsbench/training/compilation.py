@@ -5,18 +5,28 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from typing_extensions import override
 
 from capsbench.config import Config
 
 Step = Callable[..., tuple[dict[str, Tensor], Tensor]]
 
-# Measured on 2 cores: CapsNet's step at batch 128 compiles in 10 to 20 s and then takes about half of its eager time.
+# Measured on 2 cores: a step compiles in 10 to 40 s, once. Convolutions and matrix products take as long afterwards; of
+# what lies between them about 0.6 goes. On a GPU, where short kernels wait for the host, it is a share of all.
 COMPILE_SECONDS = 20.0
-SAVED_SHARE = 0.45
+SAVED_BETWEEN_PRODUCTS, SAVED_ON_GPU = 0.6, 0.45
 SLOWEST_WORTH = 2.0
+
+aten = torch.ops.aten
+PRODUCTS = {
+    *(aten.mm, aten.addmm, aten.bmm, aten.baddbmm, aten.matmul, aten.linear),
+    *(aten.conv2d, aten.convolution, aten.convolution_backward),
+}
 
 log = logging.getLogger(__name__)
 
@@ -29,24 +39,36 @@ class Decision:
     reason: str
 
 
-def decide(cfg: Config, steps: int, seconds_per_step: float) -> Decision:
+@dataclass(frozen=True)
+class StepTime:
+    """What an eager training step takes.
+
+    Attributes:
+        seconds: all of it.
+        savable: what a compiled step is expected to take less.
+    """
+
+    seconds: float
+    savable: float
+
+
+def decide(cfg: Config, steps: int, eager: StepTime) -> Decision:
     """Weigh what compiling costs against what it saves over the run's steps.
 
     Args:
         cfg: `trainer.compile` forces the answer with true or false.
         steps: the run's optimiser steps.
-        seconds_per_step: measured for the eager step.
+        eager: measured for the eager step.
     """
     asked = cfg.trainer.compile
     if isinstance(asked, bool):
         return Decision(asked, f"trainer.compile={str(asked).lower()}")
     if not torch.cuda.is_available() and shutil.which("g++") is None and shutil.which("clang++") is None:
         return Decision(compile=False, reason="no C++ compiler is installed")
-    saved = steps * seconds_per_step * SAVED_SHARE
-    worth = saved > SLOWEST_WORTH * COMPILE_SECONDS
+    saved = steps * eager.savable
     return Decision(
-        worth,
-        f"{steps} steps of about {seconds_per_step * 1000:.0f} ms; compiling would save about {saved:.0f} s "
+        saved > SLOWEST_WORTH * COMPILE_SECONDS,
+        f"{steps} steps of about {eager.seconds * 1000:.0f} ms; compiling would save about {saved:.0f} s "
         f"for about {COMPILE_SECONDS:.0f} s",
     )
 
@@ -90,12 +112,40 @@ def rehearse(step: Step, model: nn.Module, *batch: Tensor) -> None:
             value.copy_(buffers[name])
 
 
-def eager_seconds(step: Step, model: nn.Module, *batch: Tensor, repeats: int = 2) -> float:
-    """Seconds of one eager step, measured after one that warms up."""
+def step_seconds(step: Step, model: nn.Module, *batch: Tensor, repeats: int = 3) -> float:
+    """Seconds of one step, the shortest of several after one that warms up."""
     rehearse(step, model, *batch)
-    started = time.perf_counter()
+    seconds = []
     for _ in range(repeats):
+        started = time.perf_counter()
         rehearse(step, model, *batch)
+        if batch[0].is_cuda:
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - started)
+    return min(seconds)
+
+
+def eager_time(step: Step, model: nn.Module, *batch: Tensor) -> StepTime:
+    """Measure an eager step, and how much of it compiling can take away."""
+    seconds = step_seconds(step, model, *batch)
     if batch[0].is_cuda:
-        torch.cuda.synchronize()
-    return (time.perf_counter() - started) / repeats
+        return StepTime(seconds, SAVED_ON_GPU * seconds)
+    with _ProductClock() as clock:
+        rehearse(step, model, *batch)
+    return StepTime(seconds, SAVED_BETWEEN_PRODUCTS * max(0.0, seconds - clock.seconds))
+
+
+class _ProductClock(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Seconds that the operators in `PRODUCTS` take on a CPU."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.seconds = 0.0
+
+    @override
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        started = time.perf_counter()
+        result = func(*args, **(kwargs or {}))
+        if func.overloadpacket in PRODUCTS:
+            self.seconds += time.perf_counter() - started
+        return result

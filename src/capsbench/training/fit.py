@@ -27,7 +27,7 @@ from capsbench.training.callbacks.matched import Matched
 from capsbench.training.callbacks.metrics import MetricsWriter
 from capsbench.training.callbacks.progress import Progress
 from capsbench.training.callbacks.pruning import linked_pruning
-from capsbench.training.compilation import compiled_or_eager, decide, eager_seconds
+from capsbench.training.compilation import StepTime, compiled_or_eager, decide, eager_time, step_seconds
 from capsbench.training.hardware import Machine
 from capsbench.training.metrics_csv import MetricsCsv
 from capsbench.training.ranks import rank
@@ -177,20 +177,35 @@ def make_trainer(
 
 
 def choose_step(cfg: Config, task: ClassificationTask, batches: TrainBatches, machine: Machine) -> None:
-    """Compile the training step where that is asked for or repays itself, and say which and why."""
+    """Compile the training step where that is asked for or repays itself, and say which and why.
+
+    Where nobody asked, a compiled step that turns out to be no faster is not used.
+    """
     if cfg.trainer.compile is False or cfg.trainer.devices > 1:
         return
     task.to(machine.device)
-    example = batches.example()
+    eager, example = task.step_losses, batches.example()
     with machine.autocast():
         forced = cfg.trainer.compile is True
-        seconds = 0.0 if forced else eager_seconds(task.step_losses, task.model, *example)
-        decision = decide(cfg, task.planned_steps, seconds)
+        before = StepTime(0.0, 0.0) if forced else eager_time(eager, task.model, *example)
+        decision = decide(cfg, task.planned_steps, before)
         log.info("%s: %s", "compiling the step" if decision.compile else "not compiling the step", decision.reason)
-        if decision.compile:
-            task.step_losses, took = compiled_or_eager(task.step_losses, task.model, *example)
-            task.compiled = True
-            log.info("compiled in %.0f s", took)
+        if not decision.compile:
+            return
+        step, took = compiled_or_eager(eager, task.model, *example)
+        if step is eager:
+            return
+        log.info("compiled in %.0f s", took)
+        after = 0.0 if forced else step_seconds(step, task.model, *example)
+    if after > before.seconds:
+        log.info(
+            "the compiled step takes %.0f ms, the eager one %.0f: training goes on with that",
+            1000 * after,
+            1000 * before.seconds,
+        )
+        torch.compiler.reset()
+        return
+    task.step_losses, task.compiled = step, True
 
 
 @contextlib.contextmanager
