@@ -57,7 +57,7 @@ def test_unwindow_puts_parents_back_on_their_positions():
 
 def test_the_posterior_of_a_capsule_sums_to_one_over_all_windows_it_is_in():
     log = 3 * random(BATCH * OUT * OUT, TYPES * KERNEL**2, PARENTS)
-    found = OverlappingParents(SIZE, KERNEL, STRIDE)(log)
+    found = OverlappingParents(SIZE, KERNEL, STRIDE)(log.transpose(1, 2)).transpose(1, 2)
     densities, sums = {}, {}
     for number in range(len(log)):
         b, position = divmod(number, OUT * OUT)
@@ -75,6 +75,6 @@ def test_the_posterior_of_a_capsule_sums_to_one_over_all_windows_it_is_in():
 
 def test_the_posterior_survives_densities_far_apart():
     log = 500 * random(BATCH * OUT * OUT, TYPES * KERNEL**2, PARENTS)
-    found = OverlappingParents(SIZE, KERNEL, STRIDE)(log)
+    found = OverlappingParents(SIZE, KERNEL, STRIDE)(log.transpose(1, 2)).transpose(1, 2)
     assert torch.isfinite(found).all()
     assert found.max() <= 1 + 1e-9

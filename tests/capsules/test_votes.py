@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import paper_loops
-from capsbench.capsules.votes import FactoredVotes, StoredVotes, Votes
+from capsbench.capsules.votes import FactoredVotes, StoredVotes, Votes, lay_out
 
 BATCH, INPUTS, OUTPUTS, D, E = 2, 5, 3, 4, 6
 
@@ -147,3 +147,11 @@ def same_gradients(found, expected, inputs):
     slow = torch.autograd.grad((expected * direction).sum(), inputs)
     for one, other in zip(fast, slow, strict=True):
         torch.testing.assert_close(one, other)
+
+
+def test_laid_out_values_and_gradients_are_the_same_in_another_order():
+    votes_BIJE = torch.randn(BATCH, INPUTS, OUTPUTS, E, dtype=torch.float64, requires_grad=True)
+    found = lay_out(votes_BIJE.permute(0, 2, 3, 1))
+    assert found.is_contiguous()
+    assert torch.equal(found, votes_BIJE.permute(0, 2, 3, 1))
+    assert torch.autograd.gradcheck(lambda x: lay_out(x.permute(0, 2, 3, 1)).square(), votes_BIJE)

@@ -78,13 +78,13 @@ class OverlappingParents:
     def __init__(self, size: int, kernel: int, stride: int) -> None:
         self.size, self.kernel, self.stride = size, kernel, stride
 
-    def __call__(self, log_BIJ: Float[Tensor, "windows in_caps out_caps"]) -> Float[Tensor, "windows in_caps out_caps"]:
-        """exp(log_BIJ), divided by its sum over the parents at all positions."""
+    def __call__(self, log_BJI: Float[Tensor, "windows out_caps in_caps"]) -> Float[Tensor, "windows out_caps in_caps"]:
+        """exp(log_BJI), divided by its sum over the parents at all positions."""
         # A constant of a capsule cancels; its mean over windows keeps the exponential in range.
-        here_BI = torch.logsumexp(log_BIJ, dim=2)
+        here_BI = torch.logsumexp(log_BJI, dim=1)
         mean_BI = self._over_windows(here_BI.detach()) / self._over_windows(torch.ones_like(here_BI))
         mass_BI = torch.exp((here_BI - mean_BI).clamp(-60, 60))
-        return torch.softmax(log_BIJ, dim=2) * (mass_BI / self._over_windows(mass_BI))[:, :, None]
+        return torch.softmax(log_BJI, dim=1) * (mass_BI / self._over_windows(mass_BI))[:, None, :]
 
     def _over_windows(self, values_BI: Tensor) -> Tensor:
         """For every place in a window, the sum of a capsule's values over all windows that it is in."""

@@ -6,7 +6,8 @@ without the decoder, which has another 58,417 on 28x28. The paper's 7.2 million 
 come to that, 7,215,184, on 32x32 colour images with class capsules of 8 dimensions instead of 32 (`model.class_dim=8`).
 Strided convolutions are padded on both sides here, not on the far side only.
 
-Letters: B batch, T capsule types, D pose dimensions, H and W rows and columns, I input capsules, J output types.
+Letters: B batch, T capsule types, D pose dimensions, H and W rows and columns, P positions (height * width), I input
+types or capsules, J output types.
 """
 
 from itertools import pairwise
@@ -19,7 +20,8 @@ from torch.nn import functional
 from capsbench import config_models as keys
 from capsbench.capsules.class_capsules import ClassCapsules
 from capsbench.capsules.decoder import Decoder
-from capsbench.capsules.squash import squash_hinton
+from capsbench.capsules.squash import at_least_fp32, squash_hinton
+from capsbench.capsules.votes import lay_out
 from capsbench.errors import CapsbenchError
 from capsbench.models.output import Output
 
@@ -60,16 +62,17 @@ class RoutedConvolution(nn.Module):
     ) -> Float[Tensor, "batch out_types out_dim height width"]:
         """Routed capsules of every position."""
         batch, inputs, _, rows, columns = maps_BTDHW.shape
-        votes = self.votes(maps_BTDHW.flatten(0, 1)).view(batch, inputs, self.types, self.dim, rows, columns).float()
-        logits_BIJHW = votes.new_zeros(batch, inputs, self.types, rows, columns)
-        poses: Tensor = votes.new_zeros(())
+        found = self.votes(maps_BTDHW.flatten(0, 1)).view(batch, inputs, self.types, self.dim, rows * columns)
+        votes_BJDPI = lay_out(at_least_fp32(found.permute(0, 2, 3, 4, 1)))
+        logits_BJPI = votes_BJDPI.new_zeros(batch, self.types, rows * columns, inputs)
+        poses_BJDP = votes_BJDPI.new_zeros(())
         for iteration in range(self.iterations):
-            shares = torch.softmax(logits_BIJHW.flatten(2), dim=2).view_as(logits_BIJHW)
-            sums = (shares[:, :, :, None] * votes).sum(dim=1) + self.bias_JD[:, :, None, None]
-            poses = squash_hinton(sums.flatten(2), dim=2).view_as(sums)
+            shares_BJPI = torch.softmax(logits_BJPI.flatten(1, 2), dim=1).view_as(logits_BJPI)
+            sums_BJDP = (shares_BJPI[:, :, None] * votes_BJDPI).sum(dim=4) + self.bias_JD[:, :, None]
+            poses_BJDP = squash_hinton(sums_BJDP.flatten(2), dim=2).view_as(sums_BJDP)
             if iteration < self.iterations - 1:
-                logits_BIJHW = logits_BIJHW + (votes * poses[:, None]).sum(dim=3)
-        return poses
+                logits_BJPI = logits_BJPI + (votes_BJDPI * poses_BJDP[..., None]).sum(dim=2)
+        return poses_BJDP.unflatten(3, (rows, columns))
 
 
 class Cell(nn.Module):

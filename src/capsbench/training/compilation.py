@@ -113,8 +113,7 @@ def rehearse(step: Step, model: nn.Module, *batch: Tensor) -> None:
 
 
 def step_seconds(step: Step, model: nn.Module, *batch: Tensor, repeats: int = 3) -> float:
-    """Seconds of one step, the shortest of several after one that warms up."""
-    rehearse(step, model, *batch)
+    """Seconds of one step: the shortest of several, of which the first warms up."""
     seconds = []
     for _ in range(repeats):
         started = time.perf_counter()

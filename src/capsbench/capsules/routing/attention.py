@@ -13,7 +13,7 @@ from torch import Tensor
 
 from capsbench.capsules.routing.result import Routed
 from capsbench.capsules.squash import activation_of, at_least_fp32, squash
-from capsbench.capsules.votes import Votes
+from capsbench.capsules.votes import Votes, lay_out
 from capsbench.config_models import Squash
 
 
@@ -36,11 +36,13 @@ def attention_routing(
         squash_kind: what follows the capsule activation; the paper's is `tanh`.
         with_coupling: return alpha, which sums to one over the types, as one iteration.
     """
-    votes_BTJE = at_least_fp32(votes.stored())
-    with torch.autocast(votes_BTJE.device.type, enabled=False):
-        logits_BTJ = torch.einsum("bsje,jset->btj", votes_BTJE, at_least_fp32(attention_JSET))
-        coupling_BTJ = torch.softmax(logits_BTJ, dim=1)
-        sums_BJE = torch.einsum("btj,btje->bje", coupling_BTJ, votes_BTJE)
+    votes_JBET = lay_out(at_least_fp32(votes.stored()).permute(2, 0, 3, 1))
+    with torch.autocast(votes_JBET.device.type, enabled=False):
+        logits_JBT = torch.einsum("jbes,jset->jbt", votes_JBET, at_least_fp32(attention_JSET))
+        coupling_JBT = torch.softmax(logits_JBT, dim=2)
+        sums_BJE = torch.einsum("jbt,jbet->bje", coupling_JBT, votes_JBET)
         mapped_BJF = torch.einsum("bje,jef->bjf", sums_BJE, at_least_fp32(activation_JEF))
     poses_BJF = squash(mapped_BJF if bias_JE is None else mapped_BJF + bias_JE, squash_kind)
-    return Routed(poses_BJF, activation_of(poses_BJF, squash_kind), coupling_BTJ[None] if with_coupling else None)
+    return Routed(
+        poses_BJF, activation_of(poses_BJF, squash_kind), coupling_JBT.permute(1, 2, 0)[None] if with_coupling else None
+    )

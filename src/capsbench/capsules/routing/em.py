@@ -4,7 +4,9 @@ An output capsule is a Gaussian with diagonal covariance in the space of votes, 
 Minimum variance, damping and the schedule of lambda were confirmed in the released code (google-research, capsule_em,
 `em_layers.py`), whose cost is the paper's times two with renamed biases.
 
-Letters: B batch, I input capsules, J output capsules, E pose dimensions.
+Letters: B batch, I input capsules, J output capsules, E pose dimensions. The input capsules run fastest in memory, so
+that sums over them and steps along them are of whole vectors; compiled, the step of a small network takes a tenth of
+what it takes with the pose dimensions there (measured on 2 cores).
 """
 
 import math
@@ -17,15 +19,20 @@ from torch.nn import functional
 
 from capsbench.capsules.routing.result import Routed
 from capsbench.capsules.squash import at_least_fp32
-from capsbench.capsules.votes import Votes
+from capsbench.capsules.votes import Votes, lay_out
 
-Posterior = Callable[[Float[Tensor, "batch in_caps out_caps"]], Float[Tensor, "batch in_caps out_caps"]]
+Posterior = Callable[[Float[Tensor, "batch out_caps in_caps"]], Float[Tensor, "batch out_caps in_caps"]]
 SMALLEST_MASS = 1e-7
 
 
-def over_parents(log_BIJ: Float[Tensor, "batch in_caps out_caps"]) -> Float[Tensor, "batch in_caps out_caps"]:
+def over_parents(log_BJI: Float[Tensor, "batch out_caps in_caps"]) -> Float[Tensor, "batch out_caps in_caps"]:
     """Posterior of the assignment where all output capsules see all input capsules: softmax over the outputs."""
-    return torch.softmax(log_BIJ, dim=2)
+    return torch.softmax(log_BJI, dim=1)
+
+
+def votes_along_inputs(votes: Votes) -> Float[Tensor, "batch out_caps dim in_caps"]:
+    """The votes in single precision or better, input capsules fastest in memory."""
+    return lay_out(at_least_fp32(votes.stored()).permute(0, 2, 3, 1))
 
 
 def em_routing(
@@ -65,28 +72,28 @@ def em_routing(
     """
     if iterations < 1:
         raise ValueError(f"routing needs at least one iteration, not {iterations}")
-    votes_BIJE = at_least_fp32(votes.stored())
+    votes_BJEI = votes_along_inputs(votes)
     batch, inputs, outputs, dim = votes.shape
-    assignment_BIJ = votes_BIJE.new_full((), 1 / outputs).expand(batch, inputs, outputs)
-    mean_BJE = votes_BIJE.new_zeros(batch, outputs, dim)
-    logit_BJ = votes_BIJE.new_zeros(batch, outputs)
+    assignment_BJI = votes_BJEI.new_full((), 1 / outputs).expand(batch, outputs, inputs)
+    mean_BJE = votes_BJEI.new_zeros(batch, outputs, dim)
+    logit_BJ = votes_BJEI.new_zeros(batch, outputs)
     history = []
-    with torch.autocast(votes_BIJE.device.type, enabled=False):
+    with torch.autocast(votes_BJEI.device.type, enabled=False):
         for iteration in range(1, iterations + 1):
             if with_coupling:
-                history.append(assignment_BIJ)
-            mass_BIJ = assignment_BIJ * activations_BI[:, :, None]
-            total_BJ = mass_BIJ.sum(dim=1) + SMALLEST_MASS
-            share_BIJ = mass_BIJ / total_BJ[:, None, :]
-            new_BJE = torch.einsum("bij,bije->bje", share_BIJ, votes_BIJE)
+                history.append(assignment_BJI.transpose(1, 2))
+            mass_BJI = assignment_BJI * activations_BI[:, None, :]
+            total_BJ = mass_BJI.sum(dim=2) + SMALLEST_MASS
+            share_BJI = mass_BJI / total_BJ[:, :, None]
+            new_BJE = torch.einsum("bji,bjei->bje", share_BJI, votes_BJEI)
             mean_BJE = (1 - damping) * new_BJE + damping * mean_BJE
-            squares_BIJE = (votes_BIJE - mean_BJE[:, None]).square()
-            variance_BJE = torch.einsum("bij,bije->bje", share_BIJ, squares_BIJE) + min_variance
+            squares_BJEI = (votes_BJEI - mean_BJE[..., None]).square()
+            variance_BJE = torch.einsum("bji,bjei->bje", share_BJI, squares_BJEI) + min_variance
             log_sigma_BJ = 0.5 * variance_BJE.log().sum(dim=2)
             cost_BJ = (dim * cost_u_J + log_sigma_BJ) * total_BJ
             logit_BJ = final_lambda * (1 - 0.95**iteration) * (cost_a_J - cost_BJ)
             if iteration < iterations:
-                distance_BIJ = torch.einsum("bije,bje->bij", squares_BIJE, 0.5 / variance_BJE)
+                distance_BJI = torch.einsum("bjei,bje->bji", squares_BJEI, 0.5 / variance_BJE)
                 constant_BJ = functional.logsigmoid(logit_BJ) - log_sigma_BJ - 0.5 * dim * math.log(2 * math.pi)
-                assignment_BIJ = posterior(constant_BJ[:, None, :] - distance_BIJ)
+                assignment_BJI = posterior(constant_BJ[:, :, None] - distance_BJI)
     return Routed(mean_BJE, torch.sigmoid(logit_BJ), torch.stack(history) if with_coupling else None)

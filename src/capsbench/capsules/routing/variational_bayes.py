@@ -15,9 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from capsbench.capsules.routing.em import SMALLEST_MASS, Posterior, over_parents
+from capsbench.capsules.routing.em import SMALLEST_MASS, Posterior, over_parents, votes_along_inputs
 from capsbench.capsules.routing.result import Routed
-from capsbench.capsules.squash import at_least_fp32
 from capsbench.capsules.votes import Votes
 
 
@@ -56,30 +55,30 @@ def variational_bayes_routing(
     """
     if iterations < 1:
         raise ValueError(f"routing needs at least one iteration, not {iterations}")
-    votes_BIJE = at_least_fp32(votes.stored())
+    votes_BJEI = votes_along_inputs(votes)
     batch, inputs, outputs, dim = votes.shape
-    assignment_BIJ = votes_BIJE.new_full((), 1 / outputs).expand(batch, inputs, outputs)
-    order_E = torch.arange(dim, device=votes_BIJE.device, dtype=votes_BIJE.dtype)
-    mean_BJE = log_pi_BJ = log_precision_BJ = votes_BIJE.new_zeros(())
+    assignment_BJI = votes_BJEI.new_full((), 1 / outputs).expand(batch, outputs, inputs)
+    order_E = torch.arange(dim, device=votes_BJEI.device, dtype=votes_BJEI.dtype)
+    mean_BJE = log_pi_BJ = log_precision_BJ = votes_BJEI.new_zeros(())
     history = []
-    with torch.autocast(votes_BIJE.device.type, enabled=False):
+    with torch.autocast(votes_BJEI.device.type, enabled=False):
         for iteration in range(iterations):
             if with_coupling:
-                history.append(assignment_BIJ)
-            mass_BIJ = assignment_BIJ * activations_BI[:, :, None]
-            total_BJ = mass_BIJ.sum(dim=1) + SMALLEST_MASS
+                history.append(assignment_BJI.transpose(1, 2))
+            mass_BJI = assignment_BJI * activations_BI[:, None, :]
+            total_BJ = mass_BJI.sum(dim=2) + SMALLEST_MASS
             kappa_BJ, nu_BJ, alpha_BJ = 1 + total_BJ, dim + 1 + total_BJ, 1 + total_BJ
-            centre_BJE = torch.einsum("bij,bije->bje", mass_BIJ, votes_BIJE) / total_BJ[:, :, None]
+            centre_BJE = torch.einsum("bji,bjei->bje", mass_BJI, votes_BJEI) / total_BJ[:, :, None]
             mean_BJE = centre_BJE * (total_BJ / kappa_BJ)[:, :, None]
-            scatter_BJE = torch.einsum("bij,bije->bje", mass_BIJ, (votes_BIJE - centre_BJE[:, None]).square())
+            scatter_BJE = torch.einsum("bji,bjei->bje", mass_BJI, (votes_BJEI - centre_BJE[..., None]).square())
             inverse_scale_BJE = 1 + scatter_BJE + (total_BJ / kappa_BJ)[:, :, None] * centre_BJE.square()
             log_pi_BJ = torch.digamma(alpha_BJ) - torch.digamma(alpha_BJ.sum(dim=1, keepdim=True))
             digamma_BJ = torch.digamma(0.5 * (nu_BJ[:, :, None] - order_E)).sum(dim=2)
             log_precision_BJ = digamma_BJ + dim * math.log(2) - inverse_scale_BJE.log().sum(dim=2)
             if iteration < iterations - 1:
                 weights_BJE = nu_BJ[:, :, None] / inverse_scale_BJE
-                distance_BIJ = torch.einsum("bije,bje->bij", (votes_BIJE - mean_BJE[:, None]).square(), weights_BJE)
+                distance_BJI = torch.einsum("bjei,bje->bji", (votes_BJEI - mean_BJE[..., None]).square(), weights_BJE)
                 constant_BJ = log_pi_BJ + 0.5 * (log_precision_BJ - dim * math.log(2 * math.pi) - dim / kappa_BJ)
-                assignment_BIJ = posterior(constant_BJ[:, None, :] - 0.5 * distance_BIJ)
+                assignment_BJI = posterior(constant_BJ[:, :, None] - 0.5 * distance_BJI)
         entropy_BJ = 0.5 * (dim * math.log(2 * math.pi * math.e) - log_precision_BJ)
     return Routed(mean_BJE, -log_pi_BJ.exp() * entropy_BJ, torch.stack(history) if with_coupling else None)
