@@ -18,6 +18,7 @@ from capsbench.errors import CapsbenchError
 from capsbench.evaluation.cost import macs, parameters
 from capsbench.models.build import build_model
 from capsbench.training.compilation import compiled_or_eager
+from capsbench.training.compiled_forward import compile_forward
 from capsbench.training.hardware import Machine
 from capsbench.training.task import ClassificationTask
 
@@ -104,6 +105,7 @@ def _training(name: str, cfg: Config, model: nn.Module, batch: int, machine: Mac
     task = ClassificationTask(cfg, model, planned_steps=1000).to(machine.device)
     seconds: float | None = None
     if compile_step:
+        compile_forward(model, images, machine.autocast)
         with machine.autocast():
             task.step_losses, seconds = compiled_or_eager(task.step_losses, model, images, labels)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=True)

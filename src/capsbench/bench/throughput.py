@@ -21,6 +21,7 @@ from capsbench.data.batches import Batch, TrainBatches
 from capsbench.data.splits import load_splits
 from capsbench.training.callbacks.clock import Clock
 from capsbench.training.compilation import compiled_or_eager
+from capsbench.training.compiled_forward import compile_forward
 from capsbench.training.fit import make_trainer, train_batches
 from capsbench.training.hardware import Machine
 from capsbench.training.metrics_csv import MetricsCsv
@@ -40,6 +41,7 @@ class Subject:
             machine.device
         )
         example = self.batches.example()
+        compile_forward(self.task.model, example[0], machine.autocast)
         with machine.autocast():
             self.task.step_losses, _ = compiled_or_eager(self.task.step_losses, self.task.model, *example)
 

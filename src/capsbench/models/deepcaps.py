@@ -72,7 +72,7 @@ class RoutedConvolution(nn.Module):
             poses_BJDP = squash_hinton(sums_BJDP.flatten(2), dim=2).view_as(sums_BJDP)
             if iteration < self.iterations - 1:
                 logits_BJPI = logits_BJPI + (votes_BJDPI * poses_BJDP[..., None]).sum(dim=2)
-        return poses_BJDP.unflatten(3, (rows, columns))
+        return poses_BJDP.view(batch, self.types, self.dim, rows, columns)
 
 
 class Cell(nn.Module):

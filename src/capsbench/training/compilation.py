@@ -92,11 +92,15 @@ def compiled_or_eager(eager: Step, model: nn.Module, *batch: Tensor) -> tuple[St
     try:
         rehearse(compiled, model, *batch)
     except Exception as error:
-        problem = f"{type(error).__name__}: {error}".splitlines()[0]
-        log.warning("compiling failed, training goes on without it: %s", problem)
+        log.warning("compiling failed, training goes on without it: %s", first_line(error))
         torch.compiler.reset()
         return eager, time.perf_counter() - started
     return compiled, time.perf_counter() - started
+
+
+def first_line(error: Exception) -> str:
+    """What went wrong, in one line: compilers write pages."""
+    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def rehearse(step: Step, model: nn.Module, *batch: Tensor) -> None:

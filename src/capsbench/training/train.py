@@ -29,6 +29,7 @@ from capsbench.evaluation.cost import reset_peak_memory
 from capsbench.files import explained, remove_leftovers, write_atomic
 from capsbench.models.build import build_model
 from capsbench.training.callbacks.pruning import Pruned
+from capsbench.training.compiled_forward import compiled_forward
 from capsbench.training.fit import fit, train_batches
 from capsbench.training.hardware import Machine, pick_machine, pick_memory_format
 from capsbench.training.identity import evaluation_digest, is_done, plain
@@ -119,7 +120,10 @@ def _run(
     exit_code = 1
     try:
         clock, matched, checkpoints = fit(cfg, folder.path, machine, task, batches, splits, tracker, claim)
-        measured = measure(cfg, folder.path, machine, model, splits, clock, matched, checkpoints)
+        # A run that was too short to compile its step is also too short for this.
+        faster = compiled_forward(model, splits, cfg, machine) if task.compiled else contextlib.nullcontext()
+        with faster:
+            measured = measure(cfg, folder.path, machine, model, splits, clock, matched, checkpoints)
         measured.metrics["time/wall_seconds"] = round(time.perf_counter() - started, 2)
         if before is not None:
             # Evaluating again took other time and memory than the run did.

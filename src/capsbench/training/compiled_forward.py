@@ -1,0 +1,89 @@
+"""The forward pass of evaluations, compiled where the training step was and where that makes it faster.
+
+Convolutions take most of a CapsNet's forward pass where there is no matrix unit, and PyTorch's eager ones are as fast;
+with one, and for EM and Variational Bayes anywhere, what lies between products is a third to two thirds of it.
+"""
+
+import contextlib
+import logging
+import time
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from capsbench.config import Config
+from capsbench.data.batches import to_unit
+from capsbench.data.splits import Splits
+from capsbench.evaluation.predict import Precision, padded_batches
+from capsbench.training.compilation import first_line
+from capsbench.training.hardware import Machine
+
+log = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def compiled_forward(model: nn.Module, splits: Splits, cfg: Config, machine: Machine) -> Iterator[None]:
+    """Within this, full batches of images run through a compiled forward pass if it is faster than the eager one.
+
+    All other calls of the model are eager as ever: of other shapes, with gradients, for coupling coefficients.
+
+    Args:
+        model: put into eval mode and on the machine's device.
+        splits: test images for the trial.
+        cfg: reads `trainer.eval_batch_size` and `data.pad`.
+        machine: device and precision.
+    """
+    model.to(machine.device).eval()
+    first = next(padded_batches(splits.test_images, machine.device, cfg.trainer.eval_batch_size, cfg.data.pad))
+    compile_forward(model, to_unit(first), machine.autocast)
+    try:
+        with torch.compiler.set_stance("eager_on_recompile"):
+            yield
+    finally:
+        _forget(model)
+
+
+def compile_forward(model: nn.Module, images: Tensor, precision: Precision) -> None:
+    """Have the model's calls compiled from here on, unless that fails or is no faster.
+
+    Args:
+        model: on the device of `images`.
+        images: a batch of pixels in [0, 1] as evaluations have them.
+        precision: makes the context of a forward pass.
+    """
+    eager = _seconds(model, images, precision)
+    model.compile(dynamic=False)
+    try:
+        compiled = _seconds(model, images, precision)
+    except Exception as error:
+        log.warning("compiling failed, evaluation goes on without it: %s", first_line(error))
+        _forget(model)
+        return
+    taken = compiled < eager
+    log.info(
+        "the forward pass takes %.0f ms compiled and %.0f ms eager: evaluation is %s",
+        1000 * compiled,
+        1000 * eager,
+        "compiled" if taken else "eager",
+    )
+    if not taken:
+        _forget(model)
+
+
+def _forget(model: nn.Module) -> None:
+    # `nn.Module.compile` has no counterpart.
+    model._compiled_call_impl = None
+
+
+def _seconds(model: nn.Module, images: Tensor, precision: Precision, repeats: int = 3) -> float:
+    """Seconds of a forward pass: the shortest of several after one that compiles or warms up."""
+    seconds = []
+    for _ in range(1 + repeats):
+        started = time.perf_counter()
+        with torch.inference_mode(), precision():
+            model(images)
+        if images.is_cuda:
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - started)
+    return min(seconds[1:])
