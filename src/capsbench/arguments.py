@@ -131,7 +131,7 @@ def parser() -> argparse.ArgumentParser:
         "--compare",
         nargs="+",
         metavar="ARM",
-        help="compiled, eager, naive, convolutions, own_convolutions, bare, lightning, or overrides",
+        help="compiled, eager, naive, convolutions, own_convolutions, bare, lightning, routing, or overrides",
     )
     bench.add_argument("--against", metavar="ARM", help="one more arm to compare with, such as naive")
     bench.add_argument("--batch", type=int, default=128)
@@ -140,6 +140,7 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--no-memory", action="store_true", help="do not measure peak memory, which starts processes")
     bench.add_argument("--json", action="store_true", help="print the figures as JSON")
     bench.add_argument("--out", type=Path, help="also keep them as bench-<hardware>-torch<version>.json in this folder")
+    bench.add_argument("--name", help="keep them under a name of their own, beside this machine's other comparisons")
     bench.set_defaults(command="bench")
 
     doctor = commands.add_parser("doctor", help="look at the installation and say what to do about it")

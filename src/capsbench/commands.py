@@ -195,7 +195,7 @@ def bench(arguments: argparse.Namespace) -> int:
     )
     print(json.dumps(result, indent=1) if arguments.json else table(result))
     if arguments.out is not None:
-        print(f"kept in {keep(result, arguments.out)}", file=sys.stderr)
+        print(f"kept in {keep(result, arguments.out, arguments.name)}", file=sys.stderr)
     return 0
 
 

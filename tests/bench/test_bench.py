@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from capsbench.bench import bench as module
 from capsbench.bench.arms import build_arm, example
 from capsbench.bench.bench import bench, expand, keep, table
 from capsbench.bench.naive import NaiveCapsNet
@@ -83,3 +84,31 @@ def test_bench_times_arms_and_keeps_the_figures(tmp_path):
     kept = keep(result, tmp_path)
     assert kept.name.startswith("bench-")
     assert json.loads(kept.read_text())["batch"] == 16
+
+
+RESULT = {"batch": 16, "provenance": {"cpu": "Fake", "cores": 2, "gpu": None, "packages": {"torch": "2.13.0+cpu"}}}
+
+
+def test_a_comparison_with_a_name_lies_beside_the_others(tmp_path):
+    plain, named = keep(RESULT, tmp_path), keep(RESULT, tmp_path, "routing")
+    assert named.name == f"{plain.stem}-routing.json"
+    assert [json.loads(path.read_text())["name"] for path in (plain, named)] == [None, "routing"]
+
+
+def test_a_name_that_is_a_path_is_refused(tmp_path):
+    with pytest.raises(CapsbenchError, match=r"--name '\.\./other': a name has letters, digits, - and _ only"):
+        keep(RESULT, tmp_path, "../other")
+
+
+def test_no_arm_runs_eagerly_because_the_others_are_compiled(monkeypatch):
+    limits = []
+    monkeypatch.setattr(module, "build_arm", lambda *_: limits.append(torch._dynamo.config.recompile_limit))
+    monkeypatch.setattr(module, "measure", lambda *_, **__: [])
+    monkeypatch.setattr(module, "ratios", lambda *_: {})
+    before = torch._dynamo.config.recompile_limit
+    names = expand(["routing"])
+    bench(names, TINY, batch=4, rounds=1, steps=1, memory=False)
+    assert len(limits) == len(names) > before
+    # A step and a forward pass each, and each once more should a guard fail.
+    assert min(limits) > 4 * len(names)
+    assert torch._dynamo.config.recompile_limit == before

@@ -8,9 +8,10 @@ from capsbench.errors import CapsbenchError
 from capsbench.report.claim_table import CLAIMS
 from capsbench.report.claims import judge_all
 from capsbench.report.claims_file import write_claims_file
-from capsbench.report.readme import NOTHING, draw_picture, results_section, speed_section, with_results
+from capsbench.report.readme import NOTHING, draw_picture, results_section, with_results
 from capsbench.report.report import study
 from capsbench.report.results_file import write_results_file
+from capsbench.report.speed_section import speed_section
 from report.fake_runs import PROVENANCE, Truth, fake_sweep, write_runs
 
 README = """# Mine
@@ -132,6 +133,13 @@ def test_speed_is_against_the_slowest(tmp_path):
     assert "| naive | 400 [399, 401] | 320 | 1,280 | 200 |  | 1.0 |" in text
     assert "times as fast as naive" in text
     assert "Fake CPU 3000, 2 cores, torch 2.13.0, batch 128" in text
+    assert "Further" not in text
+
+    (tmp_path / "bench-fake-routing.json").write_text(json.dumps({**result, "name": "routing"}))
+    assert speed_section(tmp_path) == (
+        f"{text}\n\nFurther comparisons: [routing: Fake CPU 3000, 2 cores, torch 2.13.0, batch 128, 32-true, 5 rounds "
+        f"in turns, commit 0123456789]({tmp_path.name}/bench-fake-routing.json)."
+    )
 
 
 def test_a_readme_without_its_marks_is_refused(tmp_path):

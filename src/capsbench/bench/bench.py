@@ -1,6 +1,7 @@
 """`capsbench bench`: how fast a training step is here, against what, and where the figures are kept."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,13 @@ from capsbench.bench.measure import Timing, measure
 from capsbench.bench.memory import peak_memory
 from capsbench.compose import compose
 from capsbench.config_models import RoutingAlgorithm
+from capsbench.errors import CapsbenchError
 from capsbench.files import write_atomic
 from capsbench.training.hardware import pick_machine
 from capsbench.training.provenance import hardware_slug, now, provenance
+
+PLENTY = 1000
+NAME = re.compile(r"[\w-]+", re.ASCII)
 
 
 def expand(names: Sequence[str]) -> list[str]:
@@ -44,8 +49,10 @@ def bench(
     if cfg.trainer.threads is not None:
         torch.set_num_threads(cfg.trainer.threads)
     machine = pick_machine(cfg)
-    arms: list[Arm] = [build_arm(name, overrides, batch, machine) for name in names]
-    timings = measure(arms, batch, machine.device, rounds=rounds, steps=steps)
+    # All arms compile the same few functions; past its limit PyTorch would run the others eagerly.
+    with torch._dynamo.config.patch(recompile_limit=PLENTY, accumulated_recompile_limit=PLENTY):
+        arms: list[Arm] = [build_arm(name, overrides, batch, machine) for name in names]
+        timings = measure(arms, batch, machine.device, rounds=rounds, steps=steps)
     rows = [timing.values() for timing in timings]
     if memory:
         for row in rows:
@@ -118,9 +125,16 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join([*lines, "", *sorted(counts)])
 
 
-def keep(result: dict[str, Any], folder: Path) -> Path:
-    """Write the figures to `bench-<hardware>-torch<version>.json`."""
+def keep(result: dict[str, Any], folder: Path, name: str | None = None) -> Path:
+    """Write the figures to `bench-<hardware>-torch<version>.json`, or with a name of their own before `.json`.
+
+    Raises:
+        CapsbenchError: the name is none for a file.
+    """
+    if name is not None and not NAME.fullmatch(name):
+        raise CapsbenchError(f"--name {name!r}: a name has letters, digits, - and _ only")
     origin = result["provenance"]
-    path = folder / f"bench-{hardware_slug(origin)}-torch{origin['packages']['torch'].split('+')[0]}.json"
-    write_atomic(path, json.dumps(result, indent=1) + "\n")
+    own = f"-{name}" if name is not None else ""
+    path = folder / f"bench-{hardware_slug(origin)}-torch{origin['packages']['torch'].split('+')[0]}{own}.json"
+    write_atomic(path, json.dumps({"name": name, **result}, indent=1) + "\n")
     return path

@@ -3,11 +3,10 @@
 A section stands between `<!-- NAME: begin ... -->` and `<!-- NAME: end -->`; the text around it is a person's.
 """
 
-import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,10 @@ from capsbench.report.engine_section import engine_section
 from capsbench.report.results_check import read_checked
 from capsbench.report.results_file import read_values, results_files, sweep_command
 from capsbench.report.search_file import KIND as SEARCH
+from capsbench.report.speed_section import speed_section
 from capsbench.report.statistics.intervals import summarize
 from capsbench.report.tables.cells import mean_cell, published_cell, summary_cell
-from capsbench.report.tables.table import MISSING, markdown_text
+from capsbench.report.tables.table import MISSING, markdown_table, markdown_text
 from capsbench.report.verdicts import sentence
 from capsbench.sweep_file import Published
 
@@ -102,12 +102,6 @@ def results_section(folder: Path) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def speed_section(folder: Path) -> str:
-    """Milliseconds a step of every benchmarked arm, machine by machine."""
-    parts = [_bench_part(path) for path in sorted(folder.glob("bench-*.json"))]
-    return "\n\n".join(parts) or "Not measured yet: `capsbench bench --against naive --out results` measures it."
-
-
 def _sweep_part(analysis: Analysis) -> str:
     ablation = analysis.ablation
     sweep = ablation.sweep
@@ -125,7 +119,7 @@ def _sweep_part(analysis: Analysis) -> str:
         cells = zip(header[1:], rows[0][1:], strict=True)
         named = "; ".join(f"{name} {cell}" for name, cell in cells)
         return f"{head} ({_origin(analysis)}): {rows[0][0]}: {named}."
-    lines = [f"{head} ({_origin(analysis)}):", "", *_table(header, rows)]
+    lines = [f"{head} ({_origin(analysis)}):", "", *markdown_table(header, rows)]
     said = [sentence(pair, ablation).text for pair in analysis.declared if pair.paired]
     return "\n".join([*lines, *(["", markdown_text(" ".join(said))] if said else [])])
 
@@ -175,7 +169,7 @@ def _claims_part(claims: Sequence[Mapping[str, Any]]) -> str:
     counts = Counter(claim["verdict"] for claim in claims)
     summed = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
     head = f"**What people say about capsules**, put to tests that were written down before anything ran: {summed}."
-    return "\n".join([head, "", *_table(["claim", "verdict", "evidence", "command"], rows)])
+    return "\n".join([head, "", *markdown_table(["claim", "verdict", "evidence", "command"], rows)])
 
 
 def _effect(found: Mapping[str, Any]) -> str:
@@ -206,7 +200,7 @@ def _search_part(values: Mapping[str, Any], folder: Path) -> str:
     )
     header = ["configuration", *(f"`{name}`" for name in names), objective]
     picture = _picture(folder / f"{values['study']}.png", f"Report of {values['study']}")
-    return "\n".join([head, "", *_table(header, rows), *(["", picture] if picture else [])])
+    return "\n".join([head, "", *markdown_table(header, rows), *(["", picture] if picture else [])])
 
 
 def _short(value: Any) -> str:
@@ -228,35 +222,3 @@ def _files_part(analyses: Mapping[str, Analysis], folder: Path) -> str:
         "Numbers, verdicts and predicted classes of every run are in one file a sweep (runs done of runs planned): "
         f"{', '.join(links)}."
     )
-
-
-def _bench_part(path: Path) -> str:
-    result = json.loads(path.read_text())
-    origin, arms = result["provenance"], result["arms"]
-    slowest = max(arms, key=lambda arm: arm["ms"])["arm"]
-    speeds = result["speed_over"][slowest]
-    rows = [
-        [
-            markdown_text(arm["arm"]),
-            f"{arm['ms']:,.0f} [{arm['ms_low']:,.0f}, {arm['ms_high']:,.0f}]",
-            f"{arm['images_per_second']:,.0f}",
-            f"{arm['eval_images_per_second']:,.0f}",
-            f"{arm['epoch_seconds']:,.0f}",
-            "" if arm["peak_memory_mb"] is None else f"{arm['peak_memory_mb']:,.0f}",
-            f"{speeds[arm['arm']]:.1f}",
-        ]
-        for arm in arms
-    ]
-    about = f"{hardware(origin)}, torch {packages(origin).get('torch')}, batch {result['batch']}, {result['precision']}"
-    about += f", {result['rounds']} rounds in turns, commit {str(origin.get('commit') or 'unknown')[:10]}"
-    head = f"{markdown_text(about)} ([file]({path.parent.name}/{path.name})):"
-    header = ["arm", "ms a step, median [quartiles]", "images/s", "evaluated/s", "s an epoch", "peak MB"]
-    header.append(f"times as fast as {markdown_text(slowest)}")
-    return "\n".join([head, "", *_table(header, rows)])
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    yield f"| {' | '.join(header)} |"
-    yield f"|{'---|' * len(header)}"
-    for row in rows:
-        yield f"| {' | '.join(row)} |"

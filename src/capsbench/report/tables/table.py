@@ -222,6 +222,12 @@ def _html_kind(table: Table, place: int) -> str:
     return ' class="long"' if longest > HTML_TEXT else ' class="short"'
 
 
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table whose cells are Markdown already."""
+    head, *lines = [f"| {' | '.join(row)} |" for row in (header, *rows)]
+    return [head, f"|{'---|' * len(header)}", *lines]
+
+
 def markdown_text(text: str) -> str:
     """Text that Markdown shows as it is, on one line."""
     escaped = re.sub(r"([\\`*_\[\]|#~])", r"\\\1", " ".join(text.split()))
