@@ -56,7 +56,7 @@ def test_a_faster_forward_pass_is_taken(caplog):
     caplog.set_level(logging.INFO)
     model = trial(Model())
     assert (model.eager_calls, model.compiled_calls) == (0, 1)
-    assert model.options == {"dynamic": False}
+    assert model.options["dynamic"] is False
     assert "evaluation is compiled" in caplog.text
 
 
