@@ -13,6 +13,7 @@ from capsbench.bench.measure import Timing, measure
 from capsbench.bench.memory import peak_memory
 from capsbench.compose import compose
 from capsbench.config_models import RoutingAlgorithm
+from capsbench.environment import keep_freed_memory
 from capsbench.errors import CapsbenchError
 from capsbench.files import write_atomic
 from capsbench.training.hardware import pick_machine
@@ -49,6 +50,8 @@ def bench(
     if cfg.trainer.threads is not None:
         torch.set_num_threads(cfg.trainer.threads)
     machine = pick_machine(cfg)
+    # As runs have it, which try out what is faster while arms are built.
+    keep_freed_memory()
     # All arms compile the same few functions; past its limit PyTorch would run the others eagerly.
     with torch._dynamo.config.patch(recompile_limit=PLENTY, accumulated_recompile_limit=PLENTY):
         arms: list[Arm] = [build_arm(name, overrides, batch, machine) for name in names]

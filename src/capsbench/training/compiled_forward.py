@@ -1,7 +1,7 @@
 """The forward pass of evaluations, compiled where the training step was and where that makes it faster.
 
-What lies between its products is a tenth of a CapsNet's forward pass on a processor without a matrix unit, a third on one
-that has it, and more than half with EM or Variational Bayes.
+What lies between its products is a tenth of a CapsNet's forward pass on a processor without a matrix unit, a third on
+one that has it, and more than half with EM or Variational Bayes.
 """
 
 import contextlib
