@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from capsbench.bench import bench as module
+from capsbench.bench.apart import build_apart
 from capsbench.bench.arms import build_arm, example
 from capsbench.bench.bench import bench, expand, keep, table
 from capsbench.bench.naive import NaiveCapsNet
@@ -65,6 +66,21 @@ def test_routing_stands_for_every_algorithm_once():
     assert names[0] == "eager"
     assert len(names) == 1 + len(RoutingAlgorithm)
     assert "model.routing.algorithm=em" in names
+
+
+def test_an_arm_apart_is_the_same_arm():
+    arm = build_apart("naive", TINY, 4)
+    here = build_arm("naive", TINY, 4, Machine("cpu", "32-true"))
+    assert (arm.name, arm.parameters, arm.macs) == (here.name, here.parameters, here.macs)
+    seconds = arm.turn(3)
+    assert len(seconds) == 3
+    assert min(seconds) > 0
+    arm.evaluate()
+
+
+def test_what_an_arm_apart_is_refused_for_is_said_here():
+    with pytest.raises(CapsbenchError, match="needs a CapsNet"):
+        build_apart("naive", ["model=cnn_small"], 4)
 
 
 @pytest.mark.slow

@@ -142,6 +142,18 @@ def test_speed_is_against_the_slowest(tmp_path):
     )
 
 
+def test_the_newest_machine_has_the_table(tmp_path):
+    arm = {"arm": "eager", "ms": 1.0, "ms_low": 1.0, "ms_high": 1.0, "images_per_second": 1.0, "epoch_seconds": 1.0}
+    arm |= {"eval_images_per_second": 1.0, "peak_memory_mb": None}
+    shared = {"arms": [arm], "batch": 128, "precision": "32-true", "rounds": 5, "speed_over": {"eager": {"eager": 1.0}}}
+    for name, day in (("a", "2026-11-02"), ("b", "2026-11-03"), ("c", "2026-11-01")):
+        provenance = {**PROVENANCE, "cpu": f"CPU {name}", "finished": f"{day}T10:00:00Z"}
+        (tmp_path / f"bench-{name}.json").write_text(json.dumps({**shared, "provenance": provenance}))
+    table, links = speed_section(tmp_path).split("\n\nFurther comparisons: ")
+    assert table.startswith("CPU b, 2 cores")
+    assert [f"CPU {name}" in links for name in "abc"] == [True, False, True]
+
+
 def test_a_readme_without_its_marks_is_refused(tmp_path):
     with pytest.raises(CapsbenchError, match="section between <!-- speed: begin -->"):
         with_results(README.replace("speed: end", "end"), tmp_path)

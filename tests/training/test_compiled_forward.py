@@ -118,7 +118,8 @@ asked = [dict(), dict(with_routing=True), dict(labels=splits.test_labels[:32])]
 with torch.inference_mode():
     expected = [model.eval()(images[:32], **more) for more in asked] + [model(images[32:])]
 # Whatever the clock says, it is taken.
-module._seconds = lambda model, images, precision, times=iter((1.0, 0.0)): (model(images), next(times))[1]
+real_seconds = module._seconds
+module._seconds = lambda model, *more: real_seconds(model, *more) * (model._compiled_call_impl is None)
 torch._dynamo.reset()
 with module.compiled_forward(model, splits, cfg, Machine("cpu", "32-true")):
     compiled = torch._dynamo.utils.counters["stats"]["unique_graphs"]

@@ -35,7 +35,6 @@ class Arm:
         turn: takes this many optimiser steps and returns seconds per step, once or for each.
         evaluate: one forward pass without gradients.
         compile_seconds: what compiling took; None for eager arms.
-        keeps_memory: whether freed memory is kept, as `capsbench train` has it; ports leave that as they find it.
     """
 
     name: str
@@ -44,7 +43,6 @@ class Arm:
     parameters: int
     macs: int
     compile_seconds: float | None = None
-    keeps_memory: bool = True
 
 
 def build_arm(name: str, overrides: Sequence[str], batch: int, machine: Machine) -> Arm:
@@ -76,8 +74,7 @@ def build_arm(name: str, overrides: Sequence[str], batch: int, machine: Machine)
     if name == "naive":
         machine = replace(machine, precision="32-true")
     model = NaiveCapsNet(_capsnet(cfg, name), CHANNELS, SIZE, CLASSES) if name == "naive" else _build(cfg)
-    arm = _training(name, cfg, model, batch, machine, compile_step=name not in ("eager", "naive"))
-    return replace(arm, keeps_memory=name != "naive")
+    return _training(name, cfg, model, batch, machine, compile_step=name not in ("eager", "naive"))
 
 
 def example(batch: int, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from capsbench.bench.apart import build_apart
 from capsbench.bench.arms import Arm, build_arm
 from capsbench.bench.measure import Timing, measure
 from capsbench.bench.memory import peak_memory
@@ -19,6 +20,8 @@ from capsbench.files import write_atomic
 from capsbench.training.hardware import pick_machine
 from capsbench.training.provenance import hardware_slug, now, provenance
 
+# Ports leave the C library's memory as they find it.
+APART = {"naive"}
 PLENTY = 1000
 NAME = re.compile(r"[\w-]+", re.ASCII)
 
@@ -50,11 +53,13 @@ def bench(
     if cfg.trainer.threads is not None:
         torch.set_num_threads(cfg.trainer.threads)
     machine = pick_machine(cfg)
-    # As runs have it, which try out what is faster while arms are built.
     keep_freed_memory()
     # All arms compile the same few functions; past its limit PyTorch would run the others eagerly.
     with torch._dynamo.config.patch(recompile_limit=PLENTY, accumulated_recompile_limit=PLENTY):
-        arms: list[Arm] = [build_arm(name, overrides, batch, machine) for name in names]
+        arms: list[Arm] = [
+            build_apart(name, overrides, batch) if name in APART else build_arm(name, overrides, batch, machine)
+            for name in names
+        ]
         timings = measure(arms, batch, machine.device, rounds=rounds, steps=steps)
     rows = [timing.values() for timing in timings]
     if memory:

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 
 from capsbench.bench.arms import Arm, timed
-from capsbench.environment import keep_freed_memory
 
 MATMUL = 2048
 
@@ -67,7 +66,6 @@ def measure(arms: Sequence[Arm], batch: int, device: torch.device, *, rounds: in
     timed(product, device, 2)
     for _ in range(rounds):
         for arm in arms:
-            keep_freed_memory(arm.keeps_memory)
             # One step to bring this arm's data back into the caches that the arm before has filled.
             arm.turn(1)
             training[arm.name] += arm.turn(steps)

@@ -12,15 +12,17 @@ HEADER = ("arm", "ms a step, median [quartiles]", "images/s", "evaluated/s", "s 
 
 
 def speed_section(folder: Path) -> str:
-    """A table of every comparison of arms, machine by machine; comparisons with a name of their own as links."""
+    """A table of the newest comparison of arms; those of other machines, and those with a name, as links."""
     found = {path: json.loads(path.read_text()) for path in sorted(folder.glob("bench-*.json"))}
-    tables = [_table(path, result) for path, result in found.items() if not result.get("name")]
+    unnamed = [path for path, result in found.items() if not result.get("name")]
+    newest = max(unnamed, key=lambda path: found[path]["provenance"].get("finished", ""), default=None)
+    parts = [_table(newest, found[newest])] if newest is not None else []
     links = [
-        f"[{markdown_text(_about(result))}]({_link(path)})" for path, result in found.items() if result.get("name")
+        f"[{markdown_text(_about(result))}]({_link(path)})" for path, result in found.items() if path is not newest
     ]
     if links:
-        tables.append(f"Further comparisons: {'; '.join(links)}.")
-    return "\n\n".join(tables) or NOTHING
+        parts.append(f"Further comparisons: {'; '.join(links)}.")
+    return "\n\n".join(parts) or NOTHING
 
 
 def _table(path: Path, result: dict[str, Any]) -> str:

@@ -1,0 +1,65 @@
+"""An arm in a process of its own, whose C library's memory is as ports find it.
+
+A run has freed memory kept (`environment.keep_freed_memory`), which cannot be undone in a process. Beside it a port's
+layers would find their memory mapped already, and look faster than they are anywhere else.
+"""
+
+import multiprocessing
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from typing import Any
+
+from capsbench.bench.arms import Arm, build_arm, timed
+from capsbench.compose import compose
+from capsbench.errors import CapsbenchError
+from capsbench.training.hardware import pick_machine
+
+TURN, EVALUATE = "turn", "evaluate"
+
+
+def build_apart(name: str, overrides: Sequence[str], batch: int) -> Arm:
+    """The arm that `build_arm` builds, in a process that ends with this one.
+
+    Raises:
+        CapsbenchError: as `build_arm` does.
+    """
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    context.Process(target=_serve, args=(theirs, name, list(overrides), batch), daemon=True).start()
+    theirs.close()
+    counts = _answer(ours)
+
+    def ask(what: str, times: int) -> Any:
+        ours.send((what, times))
+        return _answer(ours)
+
+    return Arm(name, lambda steps: ask(TURN, steps), lambda: ask(EVALUATE, 1), *counts)
+
+
+def _answer(pipe: Connection) -> Any:
+    answer = pipe.recv()
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def _serve(pipe: Connection, name: str, overrides: list[str], batch: int) -> None:
+    """Build the arm, then take turns until the other end is closed."""
+    try:
+        cfg = compose(overrides)
+        if cfg.trainer.threads is not None:
+            import torch
+
+            torch.set_num_threads(cfg.trainer.threads)
+        machine = pick_machine(cfg)
+        arm = build_arm(name, overrides, batch, machine)
+    except CapsbenchError as error:
+        pipe.send(error)
+        return
+    pipe.send((arm.parameters, arm.macs))
+    while True:
+        try:
+            what, times = pipe.recv()
+        except EOFError:
+            return
+        pipe.send(arm.turn(times) if what == TURN else timed(arm.evaluate, machine.device, times))
