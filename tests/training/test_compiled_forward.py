@@ -104,6 +104,7 @@ REAL = """
 import sys
 import torch
 from pathlib import Path
+from capsbench.evaluation.cost import macs
 from capsbench.models.build import build_model
 from capsbench.training import compiled_forward as module
 from capsbench.training.hardware import Machine
@@ -123,6 +124,8 @@ module._seconds = lambda model, *more: real_seconds(model, *more) * (model._comp
 torch._dynamo.reset()
 with module.compiled_forward(model, splits, cfg, Machine("cpu", "32-true")):
     compiled = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    # What every run counts of itself first.
+    macs(model, (1, 28, 28), images.device)
     assert compiled >= 1, compiled
     with torch.inference_mode():
         found = [model(images[:32], **more) for more in asked] + [model(images[32:])]
@@ -130,6 +133,10 @@ with module.compiled_forward(model, splits, cfg, Machine("cpu", "32-true")):
     model(inputs).scores.sum().backward()
     assert inputs.grad.abs().sum() > 0
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == compiled, "something was compiled again"
+    with torch.inference_mode(), torch.profiler.profile() as profile:
+        model(images[:32])
+    names = {event.key for event in profile.key_averages()}
+    assert any("CompiledFxGraph" in name for name in names), f"eager: {names}"
 for one, other in zip(found, expected, strict=True):
     torch.testing.assert_close(one, other)
 """

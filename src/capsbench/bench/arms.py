@@ -125,14 +125,13 @@ def _throughput(name: str, cfg: Config, batch: int, machine: Machine) -> Arm:
     subject = Subject(cfg, batch, machine)
     images, _ = example(batch, machine.device)
     model = subject.task.model
-    cost = macs(model.eval(), (CHANNELS, SIZE, SIZE), machine.device)
-    model.train()
 
     def evaluate() -> None:
         with torch.inference_mode(), machine.autocast():
             model(images)
 
-    return Arm(name, subject.bare if name == "bare" else subject.lightning, evaluate, parameters(model), cost)
+    turn = subject.bare if name == "bare" else subject.lightning
+    return Arm(name, turn, evaluate, parameters(model), subject.macs)
 
 
 def _convolutions(name: str, cfg: Config, batch: int, machine: Machine) -> Arm:

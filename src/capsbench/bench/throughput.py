@@ -19,6 +19,7 @@ from typing_extensions import override
 from capsbench.config import Config
 from capsbench.data.batches import Batch, TrainBatches
 from capsbench.data.splits import load_splits
+from capsbench.evaluation.cost import macs
 from capsbench.training.callbacks.clock import Clock
 from capsbench.training.compilation import compiled_or_eager
 from capsbench.training.compiled_forward import compile_forward
@@ -41,6 +42,10 @@ class Subject:
             machine.device
         )
         example = self.batches.example()
+        # Before anything is compiled: counting operators would have the compiler pass the network over for good.
+        _, channels, height, width = example[0].shape
+        self.macs = macs(self.task.model.eval(), (channels, height, width), machine.device)
+        self.task.model.train()
         compile_forward(self.task.model, example[0], machine.autocast)
         with machine.autocast():
             self.task.step_losses, _ = compiled_or_eager(self.task.step_losses, self.task.model, *example)
