@@ -16,16 +16,21 @@ def speed_section(folder: Path) -> str:
     found = {path: json.loads(path.read_text()) for path in sorted(folder.glob("bench-*.json"))}
     unnamed = [path for path, result in found.items() if not result.get("name")]
     newest = max(unnamed, key=lambda path: found[path]["provenance"].get("finished", ""), default=None)
-    parts = [_table(newest, found[newest])] if newest is not None else []
     links = [
         f"[{markdown_text(_about(result))}]({_link(path)})" for path, result in found.items() if path is not newest
     ]
-    if links:
-        parts.append(f"Further comparisons: {'; '.join(links)}.")
-    return "\n\n".join(parts) or NOTHING
+    lines = [f"Measured besides: {'; '.join(links)}."] if links else []
+    if newest is not None:
+        lines = [
+            f"{markdown_text(_about(found[newest]))} ([file]({_link(newest)})).",
+            *lines,
+            "",
+            *_table(found[newest]),
+        ]
+    return "\n".join(lines) or NOTHING
 
 
-def _table(path: Path, result: dict[str, Any]) -> str:
+def _table(result: dict[str, Any]) -> list[str]:
     arms = result["arms"]
     slowest = max(arms, key=lambda arm: arm["ms"])["arm"]
     speeds = result["speed_over"][slowest]
@@ -42,7 +47,7 @@ def _table(path: Path, result: dict[str, Any]) -> str:
         for arm in arms
     ]
     header = [*HEADER, f"times as fast as {markdown_text(slowest)}"]
-    return "\n".join([f"{markdown_text(_about(result))} ([file]({_link(path)})):", "", *markdown_table(header, rows)])
+    return markdown_table(header, rows)
 
 
 def _about(result: dict[str, Any]) -> str:
