@@ -1,6 +1,7 @@
 """The bench on tiny networks: the arms do what they say, and the figures hang together."""
 
 import json
+import multiprocessing
 
 import pytest
 import torch
@@ -76,6 +77,15 @@ def test_an_arm_apart_is_the_same_arm():
     assert len(seconds) == 3
     assert min(seconds) > 0
     arm.evaluate()
+
+
+def test_the_death_of_an_arm_apart_is_said_in_one_line():
+    arm = build_apart("naive", TINY, 4)
+    for child in multiprocessing.active_children():
+        child.kill()
+        child.join()
+    with pytest.raises(CapsbenchError, match="the process of the naive arm has died"):
+        arm.turn(1)
 
 
 def test_what_an_arm_apart_is_refused_for_is_said_here():

@@ -21,23 +21,27 @@ def build_apart(name: str, overrides: Sequence[str], batch: int) -> Arm:
     """The arm that `build_arm` builds, in a process that ends with this one.
 
     Raises:
-        CapsbenchError: as `build_arm` does.
+        CapsbenchError: as `build_arm` does, and in any turn after the process has died.
     """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     context.Process(target=_serve, args=(theirs, name, list(overrides), batch), daemon=True).start()
     theirs.close()
-    counts = _answer(ours)
+    counts = _answer(ours, name)
 
     def ask(what: str, times: int) -> Any:
-        ours.send((what, times))
-        return _answer(ours)
+        return _answer(ours, name, (what, times))
 
     return Arm(name, lambda steps: ask(TURN, steps), lambda: ask(EVALUATE, 1), *counts)
 
 
-def _answer(pipe: Connection) -> Any:
-    answer = pipe.recv()
+def _answer(pipe: Connection, name: str, question: tuple[str, int] | None = None) -> Any:
+    try:
+        if question is not None:
+            pipe.send(question)
+        answer = pipe.recv()
+    except (EOFError, ConnectionError):
+        raise CapsbenchError(f"the process of the {name} arm has died; what it said last is above") from None
     if isinstance(answer, Exception):
         raise answer
     return answer
