@@ -180,8 +180,9 @@ def data(arguments: argparse.Namespace) -> int:
 def bench(arguments: argparse.Namespace) -> int:
     import json
 
-    from capsbench.bench.bench import bench, expand, keep, table
+    from capsbench.bench.bench import bench, check_name, expand, keep, table
 
+    check_name(arguments.name)
     names = arguments.compare or ["compiled", "eager"]
     if arguments.against:
         names = [*names, arguments.against]

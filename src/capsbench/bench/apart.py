@@ -9,10 +9,8 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
-from capsbench.bench.arms import Arm, build_arm, timed
-from capsbench.compose import compose
+from capsbench.bench.arms import Arm, bench_machine, build_arm, timed
 from capsbench.errors import CapsbenchError
-from capsbench.training.hardware import pick_machine
 
 TURN, EVALUATE = "turn", "evaluate"
 
@@ -50,12 +48,7 @@ def _answer(pipe: Connection, name: str, question: tuple[str, int] | None = None
 def _serve(pipe: Connection, name: str, overrides: list[str], batch: int) -> None:
     """Build the arm, then take turns until the other end is closed."""
     try:
-        cfg = compose(overrides)
-        if cfg.trainer.threads is not None:
-            import torch
-
-            torch.set_num_threads(cfg.trainer.threads)
-        machine = pick_machine(cfg)
+        machine = bench_machine(overrides)
         arm = build_arm(name, overrides, batch, machine)
     except CapsbenchError as error:
         pipe.send(error)

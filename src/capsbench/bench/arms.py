@@ -1,6 +1,5 @@
 """What can be timed: each arm is one optimiser step of some network, ready to be called again and again."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,9 +16,9 @@ from capsbench.config_models import CapsNet
 from capsbench.errors import CapsbenchError
 from capsbench.evaluation.cost import macs, parameters
 from capsbench.models.build import build_model
-from capsbench.training.compilation import compiled_or_eager
+from capsbench.training.compilation import compiled_or_eager, seconds_of
 from capsbench.training.compiled_forward import compile_forward
-from capsbench.training.hardware import Machine
+from capsbench.training.hardware import Machine, pick_machine
 from capsbench.training.task import ClassificationTask
 
 SIZE, CHANNELS, CLASSES = 28, 1, 10
@@ -43,6 +42,14 @@ class Arm:
     parameters: int
     macs: int
     compile_seconds: float | None = None
+
+
+def bench_machine(overrides: Sequence[str]) -> Machine:
+    """Device and precision of the arms that a configuration is shared by, with its threads from here on."""
+    cfg = compose(overrides)
+    if cfg.trainer.threads is not None:
+        torch.set_num_threads(cfg.trainer.threads)
+    return pick_machine(cfg)
 
 
 def build_arm(name: str, overrides: Sequence[str], batch: int, machine: Machine) -> Arm:
@@ -165,16 +172,4 @@ def _convolutions(name: str, cfg: Config, batch: int, machine: Machine) -> Arm:
 
 def timed(call: Callable[[], None], device: torch.device, times: int) -> list[float]:
     """Seconds of each of several calls, the device waited for."""
-    seconds = []
-    for _ in range(times):
-        _wait(device)
-        started = time.perf_counter()
-        call()
-        _wait(device)
-        seconds.append(time.perf_counter() - started)
-    return seconds
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    return [seconds_of(call, device) for _ in range(times)]

@@ -9,15 +9,13 @@ from typing import Any
 import torch
 
 from capsbench.bench.apart import build_apart
-from capsbench.bench.arms import Arm, build_arm
+from capsbench.bench.arms import Arm, bench_machine, build_arm
 from capsbench.bench.measure import Timing, measure
 from capsbench.bench.memory import peak_memory
-from capsbench.compose import compose
 from capsbench.config_models import RoutingAlgorithm
 from capsbench.environment import keep_freed_memory
 from capsbench.errors import CapsbenchError
 from capsbench.files import write_atomic
-from capsbench.training.hardware import pick_machine
 from capsbench.training.provenance import hardware_slug, now, provenance
 
 # Ports leave the C library's memory as they find it.
@@ -49,10 +47,7 @@ def bench(
     Returns:
         Timings, ratios to the first arm, and where and how they were measured.
     """
-    cfg = compose(overrides)
-    if cfg.trainer.threads is not None:
-        torch.set_num_threads(cfg.trainer.threads)
-    machine = pick_machine(cfg)
+    machine = bench_machine(overrides)
     keep_freed_memory()
     # All arms compile the same few functions; past its limit PyTorch would run the others eagerly.
     with torch._dynamo.config.patch(recompile_limit=PLENTY, accumulated_recompile_limit=PLENTY):
@@ -133,14 +128,23 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join([*lines, "", *sorted(counts)])
 
 
+def check_name(name: str | None) -> None:
+    """Refuse a name that is none for a file, before anything is measured.
+
+    Raises:
+        CapsbenchError: says what a name may have.
+    """
+    if name is not None and not NAME.fullmatch(name):
+        raise CapsbenchError(f"--name {name!r}: a name has letters, digits, - and _ only")
+
+
 def keep(result: dict[str, Any], folder: Path, name: str | None = None) -> Path:
     """Write the figures to `bench-<hardware>-torch<version>.json`, or with a name of their own before `.json`.
 
     Raises:
         CapsbenchError: the name is none for a file.
     """
-    if name is not None and not NAME.fullmatch(name):
-        raise CapsbenchError(f"--name {name!r}: a name has letters, digits, - and _ only")
+    check_name(name)
     origin = result["provenance"]
     own = f"-{name}" if name is not None else ""
     path = folder / f"bench-{hardware_slug(origin)}-torch{origin['packages']['torch'].split('+')[0]}{own}.json"

@@ -118,14 +118,21 @@ def rehearse(step: Step, model: nn.Module, *batch: Tensor) -> None:
 
 def step_seconds(step: Step, model: nn.Module, *batch: Tensor, repeats: int = 3) -> float:
     """Seconds of one step: the shortest of several, of which the first warms up."""
-    seconds = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        rehearse(step, model, *batch)
-        if batch[0].is_cuda:
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - started)
-    return min(seconds)
+    return min(seconds_of(lambda: rehearse(step, model, *batch), batch[0].device) for _ in range(repeats))
+
+
+def seconds_of(call: Callable[[], object], device: torch.device) -> float:
+    """Seconds of a call, the device waited for before and after."""
+    _wait(device)
+    started = time.perf_counter()
+    call()
+    _wait(device)
+    return time.perf_counter() - started
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def eager_time(step: Step, model: nn.Module, *batch: Tensor) -> StepTime:

@@ -6,7 +6,6 @@ one that has it, and more than half with EM or Variational Bayes.
 
 import contextlib
 import logging
-import time
 from collections.abc import Iterator
 
 import torch
@@ -16,7 +15,7 @@ from capsbench.config import Config
 from capsbench.data.batches import to_unit
 from capsbench.data.splits import Splits
 from capsbench.evaluation.predict import Precision, padded_batches
-from capsbench.training.compilation import first_line
+from capsbench.training.compilation import first_line, seconds_of
 from capsbench.training.hardware import Machine
 
 # Maps lie in memory as the eager pass has them: channels last, the compiler's choice, cost a CapsNet a tenth.
@@ -86,9 +85,5 @@ def _forget(model: nn.Module) -> None:
 
 
 def _seconds(model: nn.Module, images: Tensor, precision: Precision) -> float:
-    started = time.perf_counter()
     with torch.inference_mode(), precision():
-        model(images)
-    if images.is_cuda:
-        torch.cuda.synchronize()
-    return time.perf_counter() - started
+        return seconds_of(lambda: model(images), images.device)
